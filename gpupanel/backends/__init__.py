@@ -1,0 +1,1 @@
+"""How we reach GPUs: one file per driver stack."""

@@ -1,0 +1,1 @@
+"""gpupanelctl: one file per noun."""

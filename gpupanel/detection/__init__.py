@@ -1,0 +1,1 @@
+"""Who is mining: evidence in, verdict out."""

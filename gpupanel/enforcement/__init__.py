@@ -1,0 +1,1 @@
+"""Making a decision true, and undoing it."""

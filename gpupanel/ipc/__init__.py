@@ -1,0 +1,1 @@
+"""One protocol for the agent, the service and their clients."""

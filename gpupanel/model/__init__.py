@@ -1,0 +1,1 @@
+"""What we talk about: values only, standard library only, no I/O."""

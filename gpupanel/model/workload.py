@@ -1,0 +1,216 @@
+"""Loads and their runs as values: what exists, what was asked, what happens.
+
+A run is a stream of events that ends with exactly one Finished or Failed. The JSON of the
+events is the contract of ``gpupanelctl stress run --json`` and of the worker's stdout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from gpupanel.model.gpu import GpuId
+
+
+class Family(StrEnum):
+    """What kind of program a load stands for; policy speaks of families."""
+
+    MINING = "mining"
+    AI = "ai"
+    GAMING = "gaming"
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """One integer that shapes a load.
+
+    Attributes:
+        default: Used on a GPU.
+        default_cpu: Used on the processor's OpenCL device, which is some hundred times slower.
+    """
+
+    name: str
+    default: int
+    default_cpu: int
+    low: int
+    high: int
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadInfo:
+    """A load as the window and the command line list it.
+
+    Attributes:
+        name: ``family.algorithm``.
+        unit: Unit of work: ``hash``, ``flop``, ``frame``; rates are per second.
+        kernel: File name in ``kernels/``.
+        host: ``module:Class`` of the host side, imported by the worker alone.
+    """
+
+    name: str
+    family: Family
+    title: str
+    summary: str
+    unit: str
+    kernel: str
+    host: str
+    knobs: tuple[Knob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution of a load that was asked for.
+
+    Attributes:
+        seconds: Time limit, always on; counted from the first measured chunk.
+        cap_percent: Most mining efficiency that policy allows; 100 is uncapped.
+        knobs: Only those that differ from the default.
+    """
+
+    workload: str
+    gpu: GpuId
+    seconds: float
+    cap_percent: int = 100
+    knobs: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Preparing:
+    """The run builds kernels and fills memory; ``fraction`` of ``step`` is done, 0 to 1."""
+
+    event: ClassVar[str] = "preparing"
+    workload: str
+    gpu: GpuId
+    step: str
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Measuring begins.
+
+    Attributes:
+        device: The OpenCL device's own name.
+        chunk_ms: Device time of one launch after tuning.
+        knobs: All of them, as used.
+        notes: What a person should know of this run: reduced sizes, variants, fallbacks.
+    """
+
+    event: ClassVar[str] = "started"
+    workload: str
+    gpu: GpuId
+    device: str
+    platform: str
+    unit: str
+    cap_percent: int
+    chunk_ms: float
+    knobs: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Once a second while measuring.
+
+    Attributes:
+        work: Units since the start.
+        work_per_s: Over the last second or so, pauses of the cap included.
+        uncapped_work_per_s: Over device time, pauses excluded.
+        verified: Results compared with the oracle so far.
+        errors: Comparisons that failed so far.
+    """
+
+    event: ClassVar[str] = "progress"
+    workload: str
+    gpu: GpuId
+    seconds: float
+    work: float
+    work_per_s: float
+    uncapped_work_per_s: float
+    unit: str
+    verified: int
+    errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The run ended, well or not; the last event.
+
+    Attributes:
+        seconds: Measured wall time.
+        work_per_s: Mean over the run, pauses of the cap included.
+        limit_per_s: What the device could do at most, in the same unit; None if not measured.
+        limit_share: uncapped_work_per_s over limit_per_s; None if not measured.
+        verified: True when something was compared with the oracle and all of it agreed.
+        errors: Comparisons that failed.
+        checks: Comparisons made.
+        efficiency_percent: work_per_s as a percentage of uncapped_work_per_s.
+        energy_j: Over the run; None without a power sensor.
+        stop_reason: ``time``, ``stopped``, ``temperature``, ``error``, ``parent_gone``.
+    """
+
+    event: ClassVar[str] = "finished"
+    workload: str
+    gpu: GpuId
+    seconds: float
+    work: float
+    work_per_s: float
+    unit: str
+    limit_per_s: float | None
+    limit_share: float | None
+    verified: bool
+    errors: int
+    checks: int
+    cap_percent: int
+    uncapped_work_per_s: float
+    efficiency_percent: float
+    energy_j: float | None
+    stop_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The run could not be carried out; the last event.
+
+    Attributes:
+        kind: Name of the error class, for programs.
+        reason: What happened and what to do, for a person.
+    """
+
+    event: ClassVar[str] = "failed"
+    workload: str
+    gpu: GpuId
+    kind: str
+    reason: str
+
+
+Event = Preparing | Started | Progress | Finished | Failed
+
+_EVENT_CLASSES: Mapping[str, type[Any]] = {
+    cls.event: cls for cls in (Preparing, Started, Progress, Finished, Failed)
+}
+
+
+def event_as_json(event: Event) -> dict[str, Any]:
+    """One line of the worker's stdout and of ``stress run --json``."""
+    return {"event": event.event, **asdict(event)}
+
+
+def event_from_json(document: Mapping[str, Any]) -> Event:
+    """Inverse of ``event_as_json``.
+
+    Raises:
+        ValueError: The event is unknown or a field is missing.
+    """
+    try:
+        cls = _EVENT_CLASSES[document["event"]]
+        values = {item.name: document[item.name] for item in fields(cls)}
+    except KeyError as missing:
+        raise ValueError(f"not an event of a run: {missing} is missing or unknown") from None
+    if "notes" in values:
+        values["notes"] = tuple(values["notes"])
+    event: Event = cls(**values)
+    return event

@@ -1,0 +1,1 @@
+"""Loads: what exists, how one runs, and who watches it."""

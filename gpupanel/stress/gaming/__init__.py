@@ -1,0 +1,1 @@
+"""Gaming loads."""

@@ -1,0 +1,94 @@
+"""The protocol between the worker and the host side of one load.
+
+Imported by worker processes only. A load owns its buffers and kernels on the device that it is
+given; the worker owns time: it asks for chunks of a tuned length, keeps two in flight, measures
+them by their events, and asks for verification about once a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import pyopencl as cl
+
+Report = Callable[[str, float], None]
+"""Called with (step, fraction 0 to 1) while a load prepares."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One OpenCL device as a load sees it.
+
+    Attributes:
+        queue: In-order, with profiling on.
+        is_cpu: The processor: lane-width kernels (``lanes`` wide) instead of one item per lane.
+        lanes: 32-bit vector lanes of a kernel's inner loop: 1 on a GPU, 8 or 16 on a processor.
+        memory_bytes: What a load may allocate in all, headroom already taken off.
+    """
+
+    context: cl.Context
+    queue: cl.CommandQueue
+    is_cpu: bool
+    lanes: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One comparison with something that the kernel did not compute."""
+
+    name: str
+    passed: bool
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Chunk:
+    """One launch in flight.
+
+    Attributes:
+        work: Units of work that it will have done.
+        first: Its first event; the chunk's device time starts where this starts.
+        last: Its last event; the chunk is done when this is.
+        state: Whatever the load needs to look at the result.
+    """
+
+    work: float
+    first: cl.Event
+    last: cl.Event
+    state: Any = field(default=None)
+
+
+class Workload(Protocol):
+    """The host side of one load.
+
+    The constructor takes ``(device: Device, knobs: Mapping[str, int], seed: int)``; it allocates
+    nothing. Errors are those of ``model.errors.WorkloadError``.
+    """
+
+    notes: tuple[str, ...]
+    """What a person should know of this run: reduced sizes, variants, fallbacks."""
+
+    def prepare(self, report: Report) -> None:
+        """Build the program, allocate, generate the data; may take seconds."""
+
+    def self_test(self, vectors: Mapping[str, Any] | None = None) -> list[Check]:
+        """Known answers on this device; ``vectors`` replaces the built-in ones.
+
+        ``vectors`` is this load's section of a file in the form of the public test vectors.
+        """
+
+    def launch(self, steps: int) -> Chunk:
+        """Enqueue ``steps`` of the load's smallest launch and flush; does not wait."""
+
+    def complete(self, chunk: Chunk) -> None:
+        """Called once, in order, when ``chunk`` is done; keeps what verify() will look at."""
+
+    def verify(self) -> list[Check]:
+        """Compare some of what completed since the last call with the oracle; <= 100 ms CPU."""
+
+    def frame(self) -> tuple[int, int, bytes] | None:
+        """Width, height and RGBX bytes of the latest picture; None for loads without one."""

@@ -1,0 +1,1 @@
+"""The desktop face, the only place with Qt."""

@@ -1,0 +1,3 @@
+"""Fixtures that every room uses."""
+
+from __future__ import annotations
