@@ -1,1 +1,0 @@
-"""Who is mining: evidence in, verdict out."""

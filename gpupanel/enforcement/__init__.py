@@ -1,1 +1,0 @@
-"""Making a decision true, and undoing it."""
