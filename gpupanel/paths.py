@@ -29,26 +29,30 @@ def machine_policy_dirs() -> tuple[Path, ...]:
     """Directories of admin policy files, strongest first. Constants, never from the environment."""
     if sys.platform == "win32":
         return (Path(_windows_program_data()) / _APP / "policy.d",)
-    return (Path("/etc/gpupanel/policy.d"), Path("/run/gpupanel/policy.d"), Path("/usr/lib/gpupanel/policy.d"))
+    return (
+        Path("/etc/gpupanel/policy.d"),
+        Path("/run/gpupanel/policy.d"),
+        Path("/usr/lib/gpupanel/policy.d"),
+    )
 
 
 def user_policy_file() -> Path:
     """The user's own wishes; they can only tighten what the machine says."""
-    import appdirs  # noqa: PLC0415 - the service never asks for user paths
+    import appdirs
 
     return Path(appdirs.user_config_dir(_APP, appauthor=False)) / "policy.toml"
 
 
 def user_state_dir() -> Path:
     """What this user's gpupanel remembers: last good policy, window geometry."""
-    import appdirs  # noqa: PLC0415
+    import appdirs
 
     return Path(appdirs.user_state_dir(_APP, appauthor=False))
 
 
 def user_cache_dir() -> Path:
     """What can be made again: light caches, built programs."""
-    import appdirs  # noqa: PLC0415
+    import appdirs
 
     return Path(appdirs.user_cache_dir(_APP, appauthor=False))
 
@@ -56,8 +60,8 @@ def user_cache_dir() -> Path:
 def _windows_program_data() -> str:
     """FOLDERID_ProgramData, asked of the shell and not of the environment."""
     assert sys.platform == "win32"
-    import ctypes  # noqa: PLC0415
-    from ctypes import wintypes  # noqa: PLC0415
+    import ctypes
+    from ctypes import wintypes
 
     csidl_common_appdata = 0x23
     buffer = ctypes.create_unicode_buffer(wintypes.MAX_PATH)

@@ -48,7 +48,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "utilization_memory_percent", "%", 0, 100,
         QT_TRANSLATE_NOOP("Metrics", "Memory controller"),
-        QT_TRANSLATE_NOOP("Metrics", "Share of time in which memory was read or written; not how full it is."),
+        QT_TRANSLATE_NOOP("Metrics", "Share of time in which memory was read or written."),
         {"nvml": "nvmlDeviceGetUtilizationRates.memory"},
     ),
     Metric(
@@ -61,13 +61,13 @@ METRICS: tuple[Metric, ...] = (
         "power_limit_w", "W", 0, 2000,
         QT_TRANSLATE_NOOP("Metrics", "Power limit"),
         QT_TRANSLATE_NOOP("Metrics", "The limit that the driver enforces now."),
-        {"nvml": "nvmlDeviceGetEnforcedPowerLimit (mW)", "host": "powercap constraint_0_power_limit_uw"},
+        {"nvml": "nvmlDeviceGetEnforcedPowerLimit (mW)", "host": "powercap power_limit_uw"},
     ),
     Metric(
         "temperature_gpu_c", "°C", -20, 150,
         QT_TRANSLATE_NOOP("Metrics", "Temperature"),
         QT_TRANSLATE_NOOP("Metrics", "Temperature of the chip."),
-        {"nvml": "nvmlDeviceGetTemperature", "host": "hwmon coretemp, k10temp, zenpower, cpu_thermal"},
+        {"nvml": "nvmlDeviceGetTemperature", "host": "hwmon coretemp, k10temp, zenpower"},
     ),
     Metric(
         "memory_used_bytes", "B", 0, 2**46,
@@ -84,7 +84,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "clock_graphics_mhz", "MHz", 0, 10000,
         QT_TRANSLATE_NOOP("Metrics", "Graphics clock"),
-        QT_TRANSLATE_NOOP("Metrics", "Clock of the shader cores; mean over the cores for a processor."),
+        QT_TRANSLATE_NOOP("Metrics", "Clock of the shader cores; mean of a processor's cores."),
         {"nvml": "nvmlDeviceGetClockInfo(GRAPHICS)", "host": "psutil.cpu_freq().current"},
     ),
     Metric(
@@ -96,7 +96,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "fan_speed_percent", "%", 0, 200,
         QT_TRANSLATE_NOOP("Metrics", "Fan speed"),
-        QT_TRANSLATE_NOOP("Metrics", "Speed that the driver asks of the fan; may exceed 100 by design."),
+        QT_TRANSLATE_NOOP("Metrics", "Speed that the driver asks for; may exceed 100 by design."),
         {"nvml": "nvmlDeviceGetFanSpeed_v2(0)"},
     ),
 )  # fmt: skip
