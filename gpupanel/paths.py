@@ -27,13 +27,7 @@ def data_dir(name: str) -> Path:
 
 def machine_policy_dirs() -> tuple[Path, ...]:
     """Directories of admin policy files, strongest first. Constants, never from the environment."""
-    if sys.platform == "win32":
-        return (Path(_windows_program_data()) / _APP / "policy.d",)
-    return (
-        Path("/etc/gpupanel/policy.d"),
-        Path("/run/gpupanel/policy.d"),
-        Path("/usr/lib/gpupanel/policy.d"),
-    )
+    return tuple(base / "policy.d" for base in _machine_bases())
 
 
 def user_policy_file() -> Path:
@@ -57,15 +51,22 @@ def user_cache_dir() -> Path:
     return Path(appdirs.user_cache_dir(_APP, appauthor=False))
 
 
-def _windows_program_data() -> str:
-    """FOLDERID_ProgramData, asked of the shell and not of the environment."""
-    assert sys.platform == "win32"
-    import ctypes
-    from ctypes import wintypes
+if sys.platform == "win32":
 
-    csidl_common_appdata = 0x23
-    buffer = ctypes.create_unicode_buffer(wintypes.MAX_PATH)
-    result = ctypes.windll.shell32.SHGetFolderPathW(None, csidl_common_appdata, None, 0, buffer)
-    if result != 0:
-        raise OSError(result, "Windows does not tell where ProgramData is")
-    return buffer.value
+    def _machine_bases() -> tuple[Path, ...]:
+        """ProgramData, asked of the shell and not of the environment."""
+        import ctypes
+        from ctypes import wintypes
+
+        csidl_common_appdata = 0x23
+        folder = ctypes.create_unicode_buffer(wintypes.MAX_PATH)
+        error = ctypes.windll.shell32.SHGetFolderPathW(None, csidl_common_appdata, None, 0, folder)
+        if error != 0:
+            raise OSError(error, "Windows does not tell where ProgramData is")
+        return (Path(folder.value) / _APP,)
+
+else:
+
+    def _machine_bases() -> tuple[Path, ...]:
+        """Systemd's order: the admin, then what lives until reboot, then the vendor."""
+        return tuple(Path(base, _APP) for base in ("/etc", "/run", "/usr/lib"))

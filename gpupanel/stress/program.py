@@ -18,7 +18,7 @@ def build(context: cl.Context, kernel_file: str, knobs: Mapping[str, int]) -> cl
     Raises:
         BuildFailed: With the compiler's log.
     """
-    import pyopencl as cl  # noqa: PLC0415 - only a worker process has OpenCL
+    import pyopencl as cl
 
     directory = paths.data_dir("kernels")
     source = (directory / kernel_file).read_text(encoding="utf-8")
