@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from gpupanel import children
-from gpupanel.cli import policy as policy_noun
 from gpupanel.cli.exit_codes import ExitCode
 from gpupanel.cli.progress import Report, report_for
 from gpupanel.cli.text import columns
 from gpupanel.ipc.client import Client
 from gpupanel.model.decision import Verb
-from gpupanel.model.errors import RunDenied, ServiceUnreachable
+from gpupanel.model.errors import ServiceUnreachable
 from gpupanel.model.gpu import CPU_ID, GpuInfo, Snapshot
 from gpupanel.model.workload import Event, Failed, Finished, Run, WorkloadInfo
-from gpupanel.policy.decide import decide_run
+from gpupanel.policy.decide import carry_out, decide_run
+from gpupanel.policy.generation import load
 from gpupanel.policy.resolve import EffectivePolicy
+from gpupanel.policy.sources import ExtraSource, Sources
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME, WORKLOADS
 from gpupanel.stress.runner import Runner
 
@@ -125,19 +126,12 @@ def _selftest(arguments: argparse.Namespace, gpu: GpuInfo) -> int:
 def _run(client: Client, arguments: argparse.Namespace, gpu: GpuInfo) -> int:
     info: WorkloadInfo = arguments.workload
     asked = Run(info.name, gpu.id, arguments.seconds, knobs=dict(arguments.set))
-    policy = policy_noun.load_effective(arguments.policy)
+    extra = ExtraSource(arguments.policy) if arguments.policy else None
+    policy = load(Sources.installed(), extra)
     decision = decide_run(policy, asked, info.family)
-    if decision.verb is Verb.DENY:
-        raise RunDenied(decision)
+    run = carry_out(decision, asked)
     if decision.verb is Verb.CLAMP:
         print(f"policy: {decision.reason}", file=sys.stderr)
-    run = Run(
-        info.name,
-        gpu.id,
-        min(asked.seconds, decision.values["max_seconds"]),
-        decision.values["cap_percent"],
-        asked.knobs,
-    )
     with report_for(run, as_json=arguments.json) as report:
         last = _Follower(client, run, info, gpu).follow(report)
     well = isinstance(last, Finished) and last.verified

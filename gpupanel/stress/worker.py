@@ -41,7 +41,9 @@ CHUNK_TARGET_S = 0.05
 CHUNK_LIMIT_S = 0.25
 """Never near Windows' two seconds after which it resets a GPU."""
 
-CHUNKS_IN_FLIGHT = 2
+CHUNKS_IN_FLIGHT = 3
+"""One runs; the others keep the device busy while the host verifies."""
+
 REPORT_INTERVAL_S = 1.0
 FRAME_INTERVAL_S = 1 / 30
 PRIORITY = 5
@@ -111,6 +113,7 @@ class _Session:
         self._output = output
         self._frames = FrameMemory.attach(assignment.frames) if assignment.frames else None
         self._next_frame_s = 0.0
+        self._shown: tuple[int, int, bytes] | None = None
 
     def execute(self) -> Finished:
         """Prepare, check, tune, measure.
@@ -181,12 +184,13 @@ class _Session:
     def _measure(self) -> Finished:
         now_s = time.monotonic()
         meter = self._output.meter = Meter(self._run, self._info.unit, now_s)
-        limiter = Limiter(self._orders.cap_percent, now_s=now_s)
+        limiter = Limiter(self._orders.cap_percent)
         in_flight: deque[tuple[int, Chunk]] = deque()
         next_report_s = now_s + REPORT_INTERVAL_S
         deadline_s = now_s + self._run.seconds
         while now_s < deadline_s and not self._orders.stop_reason:
-            limiter.set_cap(self._orders.cap_percent, now_s)
+            if limiter.cap_percent != self._orders.cap_percent:
+                limiter.set_cap(self._orders.cap_percent, now_s)
             hold_s = limiter.wait_s(now_s)
             if hold_s == 0 and len(in_flight) < CHUNKS_IN_FLIGHT:
                 steps = self._steps()
@@ -204,7 +208,7 @@ class _Session:
             self._settle(*in_flight.popleft(), meter, limiter)
         now_s = time.monotonic()
         if not self._orders.stop_reason:
-            self._report(meter, now_s)
+            self._verify(meter)
         return meter.finished(now_s, self._orders.cap_percent, self._orders.stop_reason or "time")
 
     def _settle(self, steps: int, chunk: Chunk, meter: Meter, limiter: Limiter) -> None:
@@ -222,10 +226,13 @@ class _Session:
         self._show_frame()
 
     def _report(self, meter: Meter, now_s: float) -> None:
+        self._verify(meter)
+        self._output.send(meter.progress(now_s))
+
+    def _verify(self, meter: Meter) -> None:
         checks = self._workload.verify()
         meter.verified += len(checks)
         meter.errors += sum(not check.passed for check in checks)
-        self._output.send(meter.progress(now_s))
 
     def _show_frame(self) -> None:
         now_s = time.monotonic()
@@ -233,8 +240,9 @@ class _Session:
             return
         self._next_frame_s = now_s + FRAME_INTERVAL_S
         picture = self._workload.frame()
-        if picture is not None:
+        if picture is not None and picture is not self._shown:
             self._frames.write(*picture)
+            self._shown = picture
 
 
 def choose_knobs(info: WorkloadInfo, asked: Mapping[str, int], *, is_cpu: bool) -> dict[str, int]:

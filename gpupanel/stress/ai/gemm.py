@@ -123,11 +123,15 @@ class Product:
         start = tile_row * self._blocking.tile
         return slice(start, min(start + self._blocking.tile, self.size))
 
-    def read(self, rows: slice) -> NDArray[np.float32]:
-        """Rows of C without padding, after all that was enqueued before."""
+    def read(self, rows: slice) -> tuple[NDArray[np.float32], cl.Event]:
+        """Rows of C without padding, after all that was enqueued before; does not wait.
+
+        The array holds them when the event is complete.
+        """
         host = np.empty((rows.stop - rows.start, self.width), np.float32)
-        cl.enqueue_copy(self.queue, host, self.c, src_offset=4 * self.width * rows.start)
-        return host[:, : self.size]
+        offset = 4 * self.width * rows.start
+        event = cl.enqueue_copy(self.queue, host, self.c, src_offset=offset, is_blocking=False)
+        return host[:, : self.size], event
 
     def flop_before(self, step: int) -> int:
         """2 * rows * columns * depth of the first ``step`` tiles, pass after pass, no padding."""
@@ -137,6 +141,22 @@ class Product:
         height: int = rows.stop - rows.start
         above: int = (passes * self.size + rows.start) * self.size
         return 2 * self.size * (above + height * tile_column * self._blocking.tile)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A row of tiles of C on its way to the host, without padding.
+
+    Attributes:
+        rows: Of C.
+        alpha: Factor of the pass that computed them.
+        computed: What the device wrote, once ``ready`` is complete.
+    """
+
+    rows: slice
+    alpha: int
+    computed: NDArray[np.float32]
+    ready: cl.Event
 
 
 def padded(size: int, blocking: Blocking) -> tuple[int, int]:
@@ -163,6 +183,7 @@ class Gemm:
         self._random = np.random.default_rng(seed)
         self._launched = 0
         self._verified = 0
+        self._fetched: list[Fetched] = []
         self._blocking = blocking = BLOCKING_BY_LANES[device.lanes]
         self.notes: tuple[str, ...] = (f"fp32, {blocking.variant}, operands packed before the run",)
         width = padded(self._size, blocking)[0]
@@ -222,26 +243,26 @@ class Gemm:
         """Nothing to keep: verify() reads C behind everything that was launched."""
 
     def verify(self) -> list[Check]:
-        """Compare rows of C that were finished since the last call; none yet: no checks.
+        """Compare the rows of C that the last call fetched, and fetch newer ones.
 
-        Waits for what is in flight, so that each row is known to be of one pass.
+        Fetching goes behind everything launched, so that each row is of one pass, and nobody
+        waits for it: the device stays busy. No row finished yet: no checks.
         """
-        finished = self._finished_rows()
-        self._verified = self._launched
-        if not finished:
+        fetched, self._fetched = self._fetched, self._fetch()
+        if not fetched:
             return []
         signs = self._random.choice([-1, 1], PROBES)
-        samples = -(-SAMPLES // len(finished))
+        samples = -(-SAMPLES // len(fetched))
         wrong_rows: list[str] = []
         wrong_elements: list[str] = []
-        for rows, alpha in finished:
-            computed = self.product.read(rows)
-            wrong_rows += self._wrong_rows(rows, computed, alpha, signs)
-            wrong_elements += self._wrong_elements(rows, computed, alpha, samples)
-        row_count = sum(rows.stop - rows.start for rows, _ in finished)
+        for block in fetched:
+            block.ready.wait()
+            wrong_rows += self._wrong_rows(block, signs)
+            wrong_elements += self._wrong_elements(block, samples)
+        row_count = sum(len(block.computed) for block in fetched)
         return [
             _check("rows", wrong_rows, f"{row_count} rows"),
-            _check("elements", wrong_elements, f"{samples * len(finished)} elements"),
+            _check("elements", wrong_elements, f"{samples * len(fetched)} elements"),
         ]
 
     def frame(self) -> None:
@@ -261,6 +282,13 @@ class Gemm:
     def _integers(self, size: int) -> NDArray[np.int8]:
         return self._random.integers(-MAGNITUDE, MAGNITUDE, (size, size), np.int8, endpoint=True)
 
+    def _fetch(self) -> list[Fetched]:
+        finished = self._finished_rows()
+        self._verified = self._launched
+        blocks = [Fetched(rows, alpha, *self.product.read(rows)) for rows, alpha in finished]
+        self._device.queue.flush()
+        return blocks
+
     def _finished_rows(self) -> list[tuple[slice, int]]:
         """Some rows of C with their alpha: finished since verify(), not being computed again."""
         per_row = self.product.tiles_per_row
@@ -273,25 +301,24 @@ class Gemm:
             for tile_row in map(int, self._random.permutation(tile_rows)[:limit])
         ]
 
-    def _wrong_rows(
-        self, rows: slice, computed: NDArray[np.float32], alpha: int, signs: NDArray[np.int64]
-    ) -> list[str]:
+    def _wrong_rows(self, block: Fetched, signs: NDArray[np.int64]) -> list[str]:
         """Freivalds: C r against alpha A (B r), where r is a signed sum of the probes."""
-        expected = alpha * (self._a[rows].astype(np.int64) @ (self._b_probes @ signs))
+        a = self._a[block.rows].astype(np.int64)
+        expected = block.alpha * (a @ (self._b_probes @ signs))
         # A wrong infinity shall fail the comparison, not warn on the way there.
         with np.errstate(invalid="ignore"):
-            actual = (computed.astype(np.float64) * (self._probes @ signs)).sum(axis=1)
-        return [f"row {rows.start + row} is wrong" for row in np.flatnonzero(actual != expected)]
+            actual = (block.computed.astype(np.float64) * (self._probes @ signs)).sum(axis=1)
+        wrong = np.flatnonzero(actual != expected)
+        return [f"row {block.rows.start + row} is wrong" for row in wrong]
 
-    def _wrong_elements(
-        self, rows: slice, computed: NDArray[np.float32], alpha: int, count: int
-    ) -> list[str]:
+    def _wrong_elements(self, block: Fetched, count: int) -> list[str]:
+        computed, first_row = block.computed, block.rows.start
         row = self._random.integers(0, len(computed), count)
         column = self._random.integers(0, self._size, count)
-        a = self._a[rows][row].astype(np.int64)
-        expected = alpha * np.einsum("sk,ks->s", a, self._b[:, column].astype(np.int64))
+        a = self._a[block.rows][row].astype(np.int64)
+        expected = block.alpha * np.einsum("sk,ks->s", a, self._b[:, column].astype(np.int64))
         return [
-            f"C[{rows.start + row[at]}, {column[at]}] is {computed[row[at], column[at]]:.9g}, "
+            f"C[{first_row + row[at]}, {column[at]}] is {computed[row[at], column[at]]:.9g}, "
             f"not {expected[at]}"
             for at in np.flatnonzero(computed[row, column] != expected)
         ]
@@ -318,7 +345,9 @@ class Gemm:
     def _computed(self, a: NDArray[Any], b: NDArray[Any], alpha: int) -> NDArray[np.float32]:
         product = Product(self._device, self._program, a, b)
         product.enqueue(0, product.tiles, alpha)
-        return product.read(slice(0, product.size))
+        computed, ready = product.read(slice(0, product.size))
+        ready.wait()
+        return computed
 
 
 def _alpha(passes: int) -> int:

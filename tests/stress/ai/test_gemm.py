@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyopencl as cl
@@ -18,6 +18,9 @@ from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 from gpupanel.stress.device import open_device
 from gpupanel.stress.program import build
 from gpupanel.stress.workload import Check, Chunk, Device
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 LANES = sorted(BLOCKING_BY_LANES)
 
@@ -53,7 +56,19 @@ def finish(gemm: Gemm, chunk: Chunk) -> None:
 
 def run(gemm: Gemm, steps: int) -> list[Check]:
     finish(gemm, gemm.launch(steps))
+    return verified(gemm)
+
+
+def verified(gemm: Gemm) -> list[Check]:
+    """What verify() says of all that was launched: one call fetches, the next compares."""
+    gemm.verify()
     return gemm.verify()
+
+
+def fetched(product: Product, rows: slice) -> NDArray[np.float32]:
+    computed, ready = product.read(rows)
+    ready.wait()
+    return computed
 
 
 def passed(checks: list[Check]) -> list[bool]:
@@ -69,7 +84,7 @@ def overwrite(gemm: Gemm, row: int, column: int, value: float) -> None:
 
 
 def element(gemm: Gemm, row: int, column: int) -> float:
-    return float(gemm.product.read(slice(row, row + 1))[0, column])
+    return float(fetched(gemm.product, slice(row, row + 1))[0, column])
 
 
 @pytest.mark.parametrize("lanes", LANES)
@@ -81,9 +96,9 @@ def test_products_are_those_of_numpy(processor: Device, lanes: int, size: int) -
     random = np.random.default_rng(size)
     a, b = random.integers(-4, 5, (2, size, size))
     product = Product(device, build(device.context, "ai_gemm.cl", macros), a, b)
-    assert np.isnan(product.read(slice(0, size))).all()
+    assert np.isnan(fetched(product, slice(0, size))).all()
     product.enqueue(0, product.tiles, alpha=7)
-    np.testing.assert_array_equal(product.read(slice(0, size)), 7 * (a @ b))
+    np.testing.assert_array_equal(fetched(product, slice(0, size)), 7 * (a @ b))
 
 
 @pytest.mark.parametrize("lanes", LANES)
@@ -105,10 +120,11 @@ def test_self_test_fails_on_a_product_that_is_a_little_wrong(
     right = Product.read
 
     def wrong(product: Product, rows: slice) -> Any:
-        computed = right(product, rows)
+        computed, ready = right(product, rows)
+        ready.wait()
         computed[-1, -1] *= np.float32(1.01)
         computed[-1, -1] += np.float32(1)
-        return computed
+        return computed, ready
 
     monkeypatch.setattr(Product, "read", wrong)
     assert passed(gemm.self_test()) == [False] * 4
@@ -177,7 +193,7 @@ def test_one_wrong_element_is_found_wherever_it_is(
         finish(gemm, gemm.launch(4))
         wrong = element(gemm, row, column) + value
         overwrite(gemm, row, column, wrong)
-        rows, _ = gemm.verify()
+        rows, _ = verified(gemm)
         assert not rows.passed
         assert rows.detail == f"row {row} is wrong; 1 of 256 rows"
         assert all(passed(run(gemm, 4)))
@@ -189,7 +205,7 @@ def test_infinities_that_cancel_are_found(make: MakeGemm) -> None:
     overwrite(gemm, 3, 4, np.inf)
     overwrite(gemm, 3, 5, np.inf)
     overwrite(gemm, 3, 6, -np.inf)
-    assert not gemm.verify()[0].passed
+    assert not verified(gemm)[0].passed
 
 
 def test_errors_that_cancel_in_the_row_are_found_by_another_probe(make: MakeGemm) -> None:
@@ -199,7 +215,7 @@ def test_errors_that_cancel_in_the_row_are_found_by_another_probe(make: MakeGemm
         finish(gemm, gemm.launch(4))
         for column, error in ((10, 1), (20, -1)):
             overwrite(gemm, 5, column, element(gemm, 5, column) + error)
-        found += not gemm.verify()[0].passed
+        found += not verified(gemm)[0].passed
     # One probe may miss it; that the next is another one makes it visible.
     assert 0 < found < 12
 
@@ -209,7 +225,7 @@ def test_single_elements_are_compared_too(make: MakeGemm) -> None:
     finish(gemm, gemm.launch(4))
     host = np.zeros((256, 256), np.float32)
     cl.enqueue_copy(gemm.product.queue, gemm.product.c, host)
-    _, elements = gemm.verify()
+    _, elements = verified(gemm)
     assert not elements.passed
     assert "is 0, not" in elements.detail
     assert "64 elements" in elements.detail
@@ -246,12 +262,12 @@ def test_one_tile_that_was_not_computed_is_found(
 
 def test_c_is_poisoned_before_the_first_pass(make: MakeGemm) -> None:
     gemm = make(256)
-    assert np.isnan(gemm.product.read(slice(0, 256))).all()
+    assert np.isnan(fetched(gemm.product, slice(0, 256))).all()
 
 
 def test_nothing_finished_is_nothing_verified(make: MakeGemm) -> None:
     gemm = make(256)
-    assert gemm.verify() == []
+    assert verified(gemm) == []
     assert run(gemm, 1) == []
     # The second tile ends the first row of tiles.
     assert [check.detail for check in run(gemm, 1)] == ["128 rows", "64 elements"]
@@ -263,7 +279,7 @@ def test_verify_looks_behind_chunks_in_flight(make: MakeGemm) -> None:
     gemm = make(256)
     first, second = gemm.launch(6), gemm.launch(7)
     finish(gemm, first)
-    assert all(passed(gemm.verify()))
+    assert all(passed(verified(gemm)))
     finish(gemm, second)
 
 
@@ -289,7 +305,7 @@ def test_the_same_seed_gives_the_same_product(make: MakeGemm) -> None:
     for seed in (5, 5, 6):
         gemm = make(130, seed=seed)
         finish(gemm, gemm.launch(4))
-        results.append(gemm.product.read(slice(0, 130)))
+        results.append(fetched(gemm.product, slice(0, 130)))
     np.testing.assert_array_equal(results[0], results[1])
     assert not np.array_equal(results[0], results[2])
 

@@ -1,0 +1,166 @@
+"""The wiring: backends to sampler, sampler to history and clients; policy files to policy.
+
+In user scope it is the agent of one window or command line; in system scope it will be the
+service. Nothing here draws, computes on a GPU, or writes policy.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+from gpupanel import __version__
+from gpupanel.backends.registry import open_backends
+from gpupanel.ipc import protocol
+from gpupanel.ipc.server import Connection, Method
+from gpupanel.model.errors import ProtocolError
+from gpupanel.model.gpu import GpuInfo, Reading, Sample, Snapshot, Unavailable
+from gpupanel.model.metrics import METRICS
+from gpupanel.policy import generation
+from gpupanel.policy.sources import Sources
+from gpupanel.sampling.history import History
+from gpupanel.sampling.sampler import Sampler
+
+TOPICS = {"snapshots", "gpus", "policy"}
+
+HISTORY_INTERVAL_S = 1.0
+"""The pace when nobody asks for a faster one; history has one point per second."""
+
+SHORTEST_INTERVAL_S = 0.1
+
+GAP = Unavailable("no reading then")
+
+
+class Daemon:
+    """One machine's GPUs and policy, offered over the protocol.
+
+    The sampler's thread reads, remembers and tells; each connection's thread answers.
+    """
+
+    def __init__(self, scope: str, sources: Sources) -> None:
+        """Open nothing yet.
+
+        Args:
+            scope: ``user`` or ``system``.
+            sources: Where policy is read from.
+        """
+        self._scope = scope
+        self._sources = sources
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._history = History()
+        self._unix_offset_s = 0.0
+        self._connections: list[Connection] = []
+        self._methods: Mapping[str, Method] = {
+            "hello": self._hello,
+            "gpus": self._gpus,
+            "history": self._history_of,
+            "policy": self._policy,
+        }
+
+    def start(self) -> None:
+        """Look for GPUs, read the policy, begin to sample."""
+        self._watch = generation.PolicyWatch(self._sources)
+        self._effective = generation.load(self._sources)
+        self._sampler = Sampler(open_backends())
+        self._known_gpus = self._sampler.gpus()
+        self._thread = threading.Thread(target=self._sample, name="sampler")
+        self._thread.start()
+
+    def serve(self, reader: IO[bytes], writer: IO[bytes]) -> None:
+        """Answer one client until it leaves."""
+        connection = Connection(reader, writer, self._methods, TOPICS)
+        with self._lock:
+            self._connections.append(connection)
+        connection.serve()
+        with self._lock:
+            self._connections.remove(connection)
+
+    def stop(self) -> None:
+        """End sampling; returns when the thread has."""
+        self._stop.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        self._sampler.run(self._stop, HISTORY_INTERVAL_S, self._on_snapshot)
+
+    def _on_snapshot(self, snapshot: Snapshot) -> None:
+        with self._lock:
+            self._history.append(snapshot)
+            self._unix_offset_s = snapshot.time_unix_s - snapshot.time_monotonic_s
+            connections = tuple(self._connections)
+        for connection in connections:
+            connection.publish("snapshots", "snapshot", {"snapshot": snapshot.as_json()})
+        self._tell_news(connections)
+        self._sampler.set_interval_s(_pace_s(connections))
+
+    def _tell_news(self, connections: tuple[Connection, ...]) -> None:
+        """GPUs that came or went, and policy that changed."""
+        gpus = self._sampler.gpus()
+        if gpus != self._known_gpus:
+            self._known_gpus = gpus
+            for connection in connections:
+                connection.publish("gpus", "gpus", self._gpus({}))
+        if self._watch.changed():
+            self._effective = generation.load(self._sources)
+            for connection in connections:
+                connection.publish("policy", "policy", {"policy": self._policy({})})
+
+    def _hello(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        if params["protocol"] != protocol.PROTOCOL_VERSION:
+            raise ProtocolError(
+                f"this daemon speaks protocol {protocol.PROTOCOL_VERSION}, the client "
+                f"{params['protocol']}: install the same version of both"
+            )
+        return {
+            "protocol": protocol.PROTOCOL_VERSION,
+            "version": __version__,
+            "scope": self._scope,
+        }
+
+    def _gpus(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        del params
+        return {
+            "gpus": [gpu.as_json() for gpu in self._sampler.gpus()],
+            "backends": [result.as_json() for result in self._sampler.probe_results()],
+        }
+
+    def _history_of(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        seconds = float(params["seconds"])
+        if not 0 < seconds <= 3600:
+            raise ValueError("seconds is more than 0, at most 3600")
+        with self._lock:
+            snapshots = _recent(self._history, self._sampler.gpus(), seconds, self._unix_offset_s)
+        return {"snapshots": [snapshot.as_json() for snapshot in snapshots]}
+
+    def _policy(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        del params
+        return self._effective.as_json()
+
+
+def _pace_s(connections: tuple[Connection, ...]) -> float:
+    """As fast as the most eager client wants, and never slower than history needs."""
+    wanted = [connection.shortest_interval_s("snapshots") for connection in connections]
+    fastest = min((s for s in wanted if s is not None), default=HISTORY_INTERVAL_S)
+    return min(HISTORY_INTERVAL_S, max(SHORTEST_INTERVAL_S, fastest))
+
+
+def _recent(
+    history: History, gpus: Sequence[GpuInfo], seconds: float, unix_offset_s: float
+) -> list[Snapshot]:
+    """The history of all GPUs as snapshots, oldest first; a gap says that it is one."""
+    samples: dict[float, list[Sample]] = {}
+    for gpu in gpus:
+        readings: dict[float, dict[str, Reading]] = {}
+        for metric in METRICS:
+            for point in history.series(gpu.id, metric.key, seconds):
+                at = readings.setdefault(point.time_monotonic_s, {})
+                at[metric.key] = GAP if point.mean is None else point.mean
+        for time_s, by_key in readings.items():
+            complete = {metric.key: by_key.get(metric.key, GAP) for metric in METRICS}
+            samples.setdefault(time_s, []).append(Sample(gpu.id, complete))
+    return [
+        Snapshot(time_s + unix_offset_s, time_s, tuple(samples[time_s]))
+        for time_s in sorted(samples)
+    ]
