@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
-from collections.abc import Mapping
-from typing import Any
 
 from gpupanel.cli.exit_codes import ExitCode
-from gpupanel.cli.text import columns, reading_text
+from gpupanel.cli.text import reading_text
 from gpupanel.ipc.client import Client
 from gpupanel.model.gpu import Snapshot
 from gpupanel.model.metrics import METRICS
+
+COLUMN_WIDTH = 9
+"""Room for the widest reading, 128.0 GiB."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,22 +26,29 @@ def main(arguments: argparse.Namespace) -> int:
     """Print until the count is reached or the reader leaves."""
     with Client() as client:
         client.call("subscribe", {"topic": "snapshots", "interval_s": arguments.interval})
-        for _, params in itertools.islice(client.notifications(), arguments.count):
-            print(_line(params["snapshot"], as_json=arguments.json), flush=True)
+        for number, (_, params) in enumerate(client.notifications(), start=1):
+            if arguments.json:
+                print(json.dumps(params["snapshot"]), flush=True)
+            else:
+                _print_rows(Snapshot.from_json(params["snapshot"]), heading=number == 1)
+            if number == arguments.count:
+                break
     return ExitCode.OK
 
 
-def _line(document: Mapping[str, Any], *, as_json: bool) -> str:
-    if as_json:
-        return json.dumps(document)
-    snapshot = Snapshot.from_json(document)
+def _print_rows(snapshot: Snapshot, *, heading: bool) -> None:
     shown = [metric for metric in METRICS if metric.key != "memory_total_bytes"]
-    heading = ("GPU", *(metric.label for metric in shown))
+    widths = [max(COLUMN_WIDTH, len(metric.label)) for metric in shown]
+    id_width = max(len(sample.gpu_id) for sample in snapshot.samples)
     rows = [
         (sample.gpu_id, *(reading_text(metric, sample.readings[metric.key]) for metric in shown))
         for sample in snapshot.samples
     ]
-    return columns([heading, *rows])
+    if heading:
+        rows.insert(0, ("GPU", *(metric.label for metric in shown)))
+    for gpu_id, *cells in rows:
+        padded = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+        print("  ".join((gpu_id.ljust(id_width), *padded)), flush=True)
 
 
 def _positive_int(text: str) -> int:

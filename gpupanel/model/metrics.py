@@ -43,7 +43,7 @@ METRICS: tuple[Metric, ...] = (
         "utilization_gpu_percent", "%", 0, 100,
         QT_TRANSLATE_NOOP("Metrics", "GPU utilization"),
         QT_TRANSLATE_NOOP("Metrics", "Share of time in which at least one kernel ran."),
-        {"nvml": "nvmlDeviceGetUtilizationRates.gpu", "host": "psutil.cpu_percent"},
+        {"nvml": "nvmlDeviceGetUtilizationRates.gpu", "host": "psutil.cpu_times, differentiated"},
     ),
     Metric(
         "utilization_memory_percent", "%", 0, 100,
@@ -85,7 +85,7 @@ METRICS: tuple[Metric, ...] = (
         "clock_graphics_mhz", "MHz", 0, 10000,
         QT_TRANSLATE_NOOP("Metrics", "Graphics clock"),
         QT_TRANSLATE_NOOP("Metrics", "Clock of the shader cores; mean of a processor's cores."),
-        {"nvml": "nvmlDeviceGetClockInfo(GRAPHICS)", "host": "psutil.cpu_freq().current"},
+        {"nvml": "nvmlDeviceGetClockInfo(GRAPHICS)", "host": "/proc/cpuinfo, else psutil.cpu_freq"},
     ),
     Metric(
         "clock_memory_mhz", "MHz", 0, 20000,

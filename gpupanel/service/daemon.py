@@ -29,6 +29,9 @@ HISTORY_INTERVAL_S = 1.0
 
 SHORTEST_INTERVAL_S = 0.1
 
+PRIMING_S = 0.1
+"""Utilization is a difference: the first tick waits for something to subtract from."""
+
 GAP = Unavailable("no reading then")
 
 
@@ -83,6 +86,7 @@ class Daemon:
         self._thread.join()
 
     def _sample(self) -> None:
+        self._stop.wait(PRIMING_S)
         self._sampler.run(self._stop, HISTORY_INTERVAL_S, self._on_snapshot)
 
     def _on_snapshot(self, snapshot: Snapshot) -> None:
