@@ -65,7 +65,7 @@
 #define MY_LANE 0
 typedef uint16 part;
 #define WORD_OF(node, index) (((const uint *)&(node))[index])
-#define EXCHANGE_SPACE                                                   \
+#define EXCHANGE_SPACE                                                  \
     ulong scratch[NODE_PAIRS * COLUMNS] __attribute__((aligned(64)));   \
     uint words[2 * COLUMNS];
 #else
@@ -338,8 +338,15 @@ void search(ulong4 header, ulong first_nonce, ulong target, uint pages, ulong pa
         if (as_ulong(as_uchar8(result[0]).s76543210) < target)
             keep(results, own + lane, mixed, result);
     }
-    const uint stripe = get_group_id(0) * STRIPES / get_num_groups(0);
-    global uint *sum = (global uint *)(results + 1 + stripe);
-    atomic_xor(sum, (uint)digest);
-    atomic_xor(sum + 1, (uint)(digest >> 32));
+    // One sum per group first: the stripes are few, and all groups want the same.
+    scratch[MY_COLUMN] = digest;
+    TEAM_BARRIER;
+    if (MY_COLUMN == 0) {
+        for (uint i = 1; i < COLUMNS / WIDE; ++i)
+            digest ^= scratch[i];
+        const uint stripe = get_group_id(0) * STRIPES / get_num_groups(0);
+        global uint *sum = (global uint *)(results + 1 + stripe);
+        atomic_xor(sum, (uint)digest);
+        atomic_xor(sum + 1, (uint)(digest >> 32));
+    }
 }

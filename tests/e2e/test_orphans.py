@@ -67,7 +67,8 @@ def test_ctrl_c_stops_the_run_in_order(
     ctl: Ctl, events: Events, family: Family, gone: Gone
 ) -> None:
     process = ctl.start(*LONG_RUN)
-    events(process, "progress")
+    while events(process, "progress")["verified"] == 0:
+        pass
     everyone = family(process)
     process.send_signal(signal.SIGINT)
     finished = events(process, "finished")
