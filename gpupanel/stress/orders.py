@@ -63,18 +63,23 @@ class Orders:
         self.cap_percent = cap_percent
         self._stdin = stdin
         self._on_overdue = on_overdue
-        self._stopped = threading.Event()
+        self._wake = threading.Event()
         self._reason = ""
         threading.Thread(target=self._listen, name="orders", daemon=True).start()
 
     @property
     def stop_reason(self) -> str:
         """Why the parent wants an end; empty while it does not."""
-        return self._reason if self._stopped.is_set() else ""
+        return self._reason
 
     def wait(self, timeout_s: float) -> None:
-        """Sleep, but wake at once when the parent wants an end."""
-        self._stopped.wait(timeout_s)
+        """Sleep, but no longer than until the parent wants an end or somebody calls ``wake``."""
+        self._wake.wait(timeout_s)
+        self._wake.clear()
+
+    def wake(self) -> None:
+        """End a ``wait``, or the next one; may be called from any thread."""
+        self._wake.set()
 
     def _listen(self) -> None:
         for line in iter(self._stdin.readline, b""):
@@ -83,7 +88,7 @@ class Orders:
                 self.cap_percent = order["percent"]
             elif order["order"] == "stop":
                 self._reason = order["reason"]
-                self._stopped.set()
+                self.wake()
                 threading.Thread(target=self._end_when_overdue, daemon=True).start()
         # Not sys.exit: the main thread may sit in a kernel or a compiler for seconds.
         os._exit(1)

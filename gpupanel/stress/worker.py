@@ -45,6 +45,9 @@ CHUNKS_IN_FLIGHT = 3
 """One runs; the others keep the device busy while the host verifies."""
 
 REPORT_INTERVAL_S = 1.0
+WAKE_INTERVAL_S = 0.1
+"""The loop looks for itself this often, should a driver forget to call back."""
+
 FRAME_INTERVAL_S = 1 / 30
 PRIORITY = 5
 """nice value: the desktop and the agent go first."""
@@ -194,7 +197,7 @@ class _Session:
             hold_s = limiter.wait_s(now_s)
             if hold_s == 0 and len(in_flight) < CHUNKS_IN_FLIGHT:
                 steps = self._steps()
-                in_flight.append((steps, self._workload.launch(steps)))
+                in_flight.append((steps, self._launch(steps)))
             elif in_flight:
                 self._settle(*in_flight.popleft(), meter, limiter)
             else:
@@ -211,13 +214,21 @@ class _Session:
             self._verify(meter)
         return meter.finished(now_s, self._orders.cap_percent, self._orders.stop_reason or "time")
 
+    def _launch(self, steps: int) -> Chunk:
+        """The next chunk, which wakes the loop when it is done: some drivers' waits burn a core."""
+        import pyopencl as cl
+
+        chunk = self._workload.launch(steps)
+        complete = cl.command_execution_status.COMPLETE
+        chunk.last.set_callback(complete, lambda status: self._orders.wake())
+        return chunk
+
     def _settle(self, steps: int, chunk: Chunk, meter: Meter, limiter: Limiter) -> None:
         """Wait for the oldest chunk and account for it."""
-        # Some drivers burn a core in their wait; sleep through most of it, ready for a stop.
-        self._orders.wait(0.8 * steps * self._step_s)
-        if self._orders.stop_reason:
-            return
-        chunk.last.wait()
+        while not is_complete(chunk):
+            if self._orders.stop_reason:
+                return
+            self._orders.wait(WAKE_INTERVAL_S)
         seconds = device_seconds(chunk)
         limiter.charge(seconds, time.monotonic())
         meter.add(chunk.work, seconds)
@@ -260,6 +271,20 @@ def choose_knobs(info: WorkloadInfo, asked: Mapping[str, int], *, is_cpu: bool) 
             raise WorkloadError(f"{info.name}: {name}={value} is outside {bounds}")
     defaults = {knob.name: knob.default_cpu if is_cpu else knob.default for knob in info.knobs}
     return {**defaults, **asked}
+
+
+def is_complete(chunk: Chunk) -> bool:
+    """Whether the device is done with it.
+
+    Raises:
+        WorkloadError: The device gave up on it.
+    """
+    import pyopencl as cl
+
+    status: int = chunk.last.command_execution_status
+    if status < 0:
+        raise WorkloadError(f"the device ended a launch with OpenCL error {status}")
+    return bool(status == cl.command_execution_status.COMPLETE)
 
 
 def device_seconds(chunk: Chunk) -> float:

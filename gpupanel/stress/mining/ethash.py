@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np  # noqa: TID253 - worker process only
@@ -22,12 +22,14 @@ from gpupanel.model.errors import WorkloadError
 from gpupanel.stress.mining.ethash_cache import load_or_make
 from gpupanel.stress.mining.ethash_device import (
     STRIPES,
+    Fetched,
     ItemMaker,
     Kernels,
     Results,
     Search,
     Searcher,
     Table,
+    is_complete,
     no_room,
     pieces_for,
 )
@@ -64,11 +66,16 @@ class _Remembered:
 
 @dataclass(frozen=True, slots=True)
 class _Repeat:
-    """One stripe of an earlier launch, on its way a second time."""
+    """One stripe of an earlier launch, on its way a second time.
+
+    Attributes:
+        fetched: What it returned; None until the launch is over.
+    """
 
     search: Search
     stripe: int
     original: _Remembered
+    fetched: Fetched | None = None
 
 
 class Ethash:
@@ -81,6 +88,7 @@ class Ethash:
         self._random = np.random.default_rng(seed)
         self._header = self._random.bytes(32)
         self._next_nonce = int(self._random.integers(2**64, dtype=np.uint64))
+        self._coming: deque[Fetched] = deque()
         self._unverified: deque[Hashed] = deque(maxlen=64)
         self._missed = 0
         self._completed = 0
@@ -144,18 +152,26 @@ class Ethash:
         return Chunk(nonces, search.event, search.event, search)
 
     def complete(self, chunk: Chunk) -> None:
-        """Keep what was found, and now and then the launch itself for a repetition."""
+        """Send for what was found; it is looked at when it is here, so that nobody waits."""
         search: Search = chunk.state
-        results = search.results()
-        self._unverified.extend(results.found)
-        self._missed = 0 if results.found else self._missed + _FOUND_PER_LAUNCH
-        self._completed += 1
-        # Each launch since the last repetition is equally likely to be the remembered one.
-        if self._random.integers(self._completed) == 0:
-            self._remembered = _Remembered(search, results)
+        self._coming.append(search.fetch())
+        self._take_what_came()
+
+    def _take_what_came(self) -> None:
+        """Keep what was found, and now and then the launch itself for a repetition."""
+        while self._coming and self._coming[0].is_here:
+            fetched = self._coming.popleft()
+            results = fetched.results()
+            self._unverified.extend(results.found)
+            self._missed = 0 if results.found else self._missed + _FOUND_PER_LAUNCH
+            self._completed += 1
+            # Each launch since the last repetition is equally likely to be the remembered one.
+            if self._random.integers(self._completed) == 0:
+                self._remembered = _Remembered(fetched.search, results)
 
     def verify(self) -> list[Check]:
         """Nonces against the host; a part of an earlier launch against itself."""
+        self._take_what_came()
         checks = self._check_nonces() + self._check_repeat()
         if self._missed >= _MISSED_MOST:
             checks.append(
@@ -194,11 +210,13 @@ class Ethash:
 
     def _check_repeat(self) -> list[Check]:
         repeat = self._repeat
-        complete = cl.command_execution_status.COMPLETE
-        if repeat is None or repeat.search.event.command_execution_status != complete:
+        if repeat is None or not is_complete(repeat.search.event):
+            return []
+        if repeat.fetched is None:
+            self._repeat = replace(repeat, fetched=repeat.search.fetch())
             return []
         self._repeat = None
-        again = repeat.search.results()
+        again = repeat.fetched.results()
         before = repeat.original.results
         digest = int(np.bitwise_xor.reduce(np.array(again.digests, np.uint64)))
         passed = digest == before.digests[repeat.stripe] and again.found == _within(

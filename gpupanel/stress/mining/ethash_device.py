@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np  # noqa: TID253 - worker process only
 import pyopencl as cl  # noqa: TID253 - worker process only
@@ -12,6 +13,9 @@ from gpupanel.model.errors import WorkloadError
 from gpupanel.stress.mining.ethash_reference import PAGE_BYTES, Hashed, Words
 from gpupanel.stress.program import build
 from gpupanel.stress.workload import Device
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 STRIPES = 8
 FOUND_MAX = 64
@@ -50,10 +54,36 @@ class Search:
     returned: cl.Buffer
     reads: cl.CommandQueue
 
+    def fetch(self) -> Fetched:
+        """Send for what a finished launch returned; does not wait for it."""
+        raw = np.empty(_RESULT_WORDS, np.uint64)
+        event = cl.enqueue_copy(self.reads, raw, self.returned, is_blocking=False)
+        self.reads.flush()
+        return Fetched(self, raw, event)
+
     def results(self) -> Results:
         """Wait for the launch, and take apart what it returned."""
-        raw = np.empty(_RESULT_WORDS, np.uint64)
-        cl.enqueue_copy(self.reads, raw, self.returned, wait_for=[self.event])
+        self.event.wait()
+        return self.fetch().results()
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a launch returned, on its way to the host."""
+
+    search: Search
+    raw: NDArray[np.uint64]
+    event: cl.Event
+
+    @property
+    def is_here(self) -> bool:
+        """Whether ``results`` would not wait."""
+        return is_complete(self.event)
+
+    def results(self) -> Results:
+        """Wait for it, and take it apart."""
+        self.event.wait()
+        raw = self.raw
         count = int(raw[0])
         entries = raw[1 + STRIPES :].reshape(FOUND_MAX, _ENTRY_WORDS)[: min(count, FOUND_MAX)]
         found = (Hashed(int(e[0]), e[1:5].tobytes(), e[5:9].tobytes()) for e in entries)
@@ -62,6 +92,12 @@ class Search:
             digests=tuple(int(word) for word in raw[1 : 1 + STRIPES]),
             found=tuple(sorted(found, key=lambda hashed: hashed.nonce)),
         )
+
+
+def is_complete(event: cl.Event) -> bool:
+    """Whether the device is done with it."""
+    status: int = event.command_execution_status
+    return bool(status == cl.command_execution_status.COMPLETE)
 
 
 class Kernels:
