@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -216,8 +216,15 @@ def _killed(run: Run, last: Progress | None, reason: str) -> Finished:
     return meter.finished(last.seconds, run.cap_percent, reason)
 
 
-def _inheritance(pass_fds: Iterable[int]) -> dict[str, Any]:
-    """Popen arguments: what a worker inherits, and no console window on Windows."""
-    if sys.platform == "win32":
+if sys.platform == "win32":
+
+    def _inheritance(pass_fds: tuple[int, ...]) -> dict[str, Any]:
+        """Popen arguments: no console window; pictures have a name, not a descriptor."""
+        del pass_fds
         return {"creationflags": subprocess.CREATE_NO_WINDOW}
-    return {"pass_fds": tuple(pass_fds)}
+
+else:
+
+    def _inheritance(pass_fds: tuple[int, ...]) -> dict[str, Any]:
+        """Popen arguments: the descriptor of the pictures."""
+        return {"pass_fds": pass_fds}

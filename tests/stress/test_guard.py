@@ -35,6 +35,9 @@ def test_a_card_that_never_had_a_sensor_is_bounded_by_time_alone() -> None:
 
 def test_energy_is_the_integral_of_power_and_gaps_add_nothing() -> None:
     guard = Guard(GpuKind.GPU)
-    for now_s, power_w in [(0, 100.0), (2, 200.0), (3, Unavailable("gap")), (9, 50.0), (10, 50.0)]:
+    readings: list[tuple[float, Reading]] = [
+        (0, 100.0), (2, 200.0), (3, NOTHING), (9, 50.0), (10, 50.0),
+    ]  # fmt: skip
+    for now_s, power_w in readings:
         guard.observe(sample(40, power_w), now_s)
     assert guard.energy_j == pytest.approx(300 + 50)

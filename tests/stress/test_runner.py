@@ -34,7 +34,7 @@ Start = Callable[[str], tuple[Runner, "queue.Queue[Event]"]]
 def start(monkeypatch: pytest.MonkeyPatch) -> Start:
     def with_worker(script: str) -> tuple[Runner, queue.Queue[Event]]:
         command = [sys.executable, "-c", PREAMBLE + script]
-        monkeypatch.setattr(runner_module.children, "command", lambda role: command)
+        monkeypatch.setattr("gpupanel.children.command", lambda role: command)
         events: queue.Queue[Event] = queue.Queue()
         runner = Runner(RUN, events.put)
         runner.start()
