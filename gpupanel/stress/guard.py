@@ -10,8 +10,8 @@ from gpupanel.model.gpu import GpuKind, Sample, Unavailable
 TEMPERATURE_LIMIT_C = {GpuKind.GPU: 90.0, GpuKind.CPU: 95.0}
 """Below where cards and processors slow themselves down in the worst case."""
 
-SENSOR_LOST_S = 3.0
-"""A temperature that was there and is gone for this long stops the run."""
+SENSOR_LOST_S = 5.0
+"""A temperature that was there and is gone for this long, for whatever reason, stops the run."""
 
 
 class Guard:
@@ -24,25 +24,27 @@ class Guard:
     def __init__(self, kind: GpuKind, limit_c: float | None = None) -> None:
         self.energy_j: float | None = None
         self._limit_c = TEMPERATURE_LIMIT_C[kind] if limit_c is None else limit_c
-        self._last_temperature_s: float | None = None
+        self._last_temperature: tuple[float, float] | None = None
         self._last_power: tuple[float, float] | None = None
 
-    def observe(self, sample: Sample, now_s: float) -> str | None:
+    def observe(self, sample: Sample, now_s: float) -> None:
+        """Take note of one sample of the run's GPU."""
+        self._integrate_power(sample, now_s)
+        temperature_c = sample.readings.get("temperature_gpu_c", Unavailable("not sampled"))
+        if not isinstance(temperature_c, Unavailable):
+            self._last_temperature = (now_s, temperature_c)
+
+    def reason_to_stop(self, now_s: float) -> str | None:
         """Why the run has to stop now; None while all is well.
 
         A card without a temperature sensor is only bounded by time: the sensor cannot get lost.
         """
-        self._integrate_power(sample, now_s)
-        temperature_c = sample.readings.get("temperature_gpu_c", Unavailable("not sampled"))
-        if not isinstance(temperature_c, Unavailable):
-            self._last_temperature_s = now_s
-            return "temperature" if temperature_c >= self._limit_c else None
-        if (
-            self._last_temperature_s is not None
-            and now_s - self._last_temperature_s > SENSOR_LOST_S
-        ):
-            return "sensor_lost"
-        return None
+        if self._last_temperature is None:
+            return None
+        last_s, temperature_c = self._last_temperature
+        if temperature_c >= self._limit_c:
+            return "temperature"
+        return "sensor_lost" if now_s - last_s > SENSOR_LOST_S else None
 
     def _integrate_power(self, sample: Sample, now_s: float) -> None:
         """Trapezoids between neighbouring readings; a gap adds nothing."""

@@ -39,6 +39,7 @@ STOP_KILL_S = 0.17
 SILENCE_KILL_S = 10.0
 """A measuring worker reports once a second; one that is silent for this long hangs."""
 
+WATCH_INTERVAL_S = 0.2
 PREPARE_KILL_S = 600.0
 """The longest preparation: a whole Ethash table on a slow device."""
 
@@ -80,6 +81,7 @@ class Runner:
         self._stop_reason = ""
         self._last_progress: Progress | None = None
         self._ended = False
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Spawn the worker. Call on a thread that outlives the run.
@@ -124,17 +126,22 @@ class Runner:
 
     def observe(self, sample: Sample) -> None:
         """Feed the guard with a sample of the run's GPU; stops the run if it must."""
-        reason = self._guard.observe(sample, time.monotonic())
-        if reason:
-            self.stop(reason)
+        self._guard.observe(sample, time.monotonic())
+        self._heed_guard()
 
     def close(self) -> None:
         """Make sure that nothing is left: no process, no thread, no shared memory."""
-        self.stop()
+        if self._threads:
+            self.stop()
         for thread in self._threads:
             thread.join()
         if self.frames:
             self.frames.close()
+
+    def _heed_guard(self) -> None:
+        reason = self._guard.reason_to_stop(time.monotonic())
+        if reason:
+            self.stop(reason)
 
     def _order(self, **order: str | int) -> None:
         self._write(json.dumps(order).encode() + b"\n")
@@ -189,7 +196,8 @@ class Runner:
                 if left_s <= 0:
                     self._process.kill()
                     return
-                self._state.wait(min(left_s, 0.5))
+                self._heed_guard()  # samples may have stopped coming
+                self._state.wait(min(left_s, WATCH_INTERVAL_S))
 
     def _obituary(self) -> Finished | Failed:
         """The last event of a worker that died without one."""

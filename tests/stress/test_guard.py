@@ -16,20 +16,31 @@ def sample(temperature_c: Reading, power_w: Reading = NOTHING) -> Sample:
 
 def test_heat_stops_the_run_at_the_limit_and_not_below() -> None:
     guard = Guard(GpuKind.GPU, limit_c=80)
-    assert guard.observe(sample(79.9), 0) is None
-    assert guard.observe(sample(80.0), 1) == "temperature"
+    guard.observe(sample(79.9), 0)
+    assert guard.reason_to_stop(0) is None
+    guard.observe(sample(80.0), 1)
+    assert guard.reason_to_stop(1) == "temperature"
 
 
 def test_a_sensor_that_goes_away_stops_the_run_after_its_grace() -> None:
     guard = Guard(GpuKind.GPU)
-    assert guard.observe(sample(50), 0) is None
-    assert guard.observe(sample(Unavailable("lost")), SENSOR_LOST_S) is None
-    assert guard.observe(sample(Unavailable("lost")), SENSOR_LOST_S + 0.1) == "sensor_lost"
+    guard.observe(sample(50), 0)
+    guard.observe(sample(NOTHING), SENSOR_LOST_S)
+    assert guard.reason_to_stop(SENSOR_LOST_S) is None
+    assert guard.reason_to_stop(SENSOR_LOST_S + 0.1) == "sensor_lost"
+
+
+def test_samples_that_stop_coming_are_a_lost_sensor_too() -> None:
+    guard = Guard(GpuKind.CPU)
+    guard.observe(sample(50), 10)
+    assert guard.reason_to_stop(10 + SENSOR_LOST_S + 1) == "sensor_lost"
 
 
 def test_a_card_that_never_had_a_sensor_is_bounded_by_time_alone() -> None:
     guard = Guard(GpuKind.CPU)
-    assert all(guard.observe(sample(Unavailable("none")), now_s) is None for now_s in range(100))
+    for now_s in range(100):
+        guard.observe(sample(NOTHING), now_s)
+        assert guard.reason_to_stop(now_s) is None
     assert guard.energy_j is None
 
 

@@ -1,0 +1,136 @@
+"""Values become text here and nowhere else: units, prefixes, digits, the reader's locale.
+
+Digits are grouped with a narrow no-break space (ISO 80000-1), so 2 520 MHz reads the same in
+every language; the decimal sign is the locale's.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from PySide6.QtCore import QCoreApplication, QLocale
+
+from gpupanel.model.metrics import QT_TRANSLATE_NOOP
+from gpupanel.model.workload import Family
+
+UNKNOWN = "—"
+NARROW_SPACE = "\u202f"
+_SPACE = "\u00a0"
+
+_GIB = 2.0**30
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E")
+_RATE_UNITS = {"hash": "H/s", "flop": "FLOP/s", "frame": "fps"}
+_AMOUNT_UNITS = {"hash": "H", "flop": "FLOP", "frame": "frames"}
+_FAMILIES = {
+    Family.MINING: QT_TRANSLATE_NOOP("Families", "Mining"),
+    Family.AI: QT_TRANSLATE_NOOP("Families", "AI"),
+    Family.GAMING: QT_TRANSLATE_NOOP("Families", "Gaming"),
+}
+_DECIMALS = {"W": 1, "%": 0, "°C": 0, "MHz": 0}
+
+
+class Quantity(NamedTuple):
+    """A number and its unit as text; drawn in two sizes on a tile."""
+
+    number: str
+    unit: str
+
+    def __str__(self) -> str:
+        """Number and unit, kept on one line."""
+        return f"{self.number}{_SPACE}{self.unit}" if self.unit else self.number
+
+
+def number(value: float, decimals: int, locale: QLocale | None = None) -> str:
+    """``value`` rounded to ``decimals`` digits, grouped by thousands."""
+    locale = locale or QLocale()
+    text = f"{value:,.{decimals}f}"
+    whole, _, fraction = text.partition(".")
+    if whole.lstrip("-0,") == "" and fraction.strip("0") == "":
+        whole = whole.lstrip("-")
+    whole = whole.replace(",", NARROW_SPACE)
+    return f"{whole}{locale.decimalPoint()}{fraction}" if fraction else whole
+
+
+def metric(value: float, unit: str, locale: QLocale | None = None) -> Quantity:
+    """A reading in the unit of its row in METRICS; bytes become GiB."""
+    if unit == "B":
+        return memory(value, locale)
+    decimals = _DECIMALS.get(unit, 0)
+    if abs(value) >= 100:
+        decimals = 0
+    return Quantity(number(value, decimals, locale), unit)
+
+
+def memory(value_bytes: float, locale: QLocale | None = None) -> Quantity:
+    """Bytes as GiB with one digit, none from 100 GiB."""
+    gib = value_bytes / _GIB
+    return Quantity(number(gib, 0 if round(gib, 1) >= 100 else 1, locale), "GiB")
+
+
+def rate(per_s: float, unit: str, locale: QLocale | None = None) -> Quantity:
+    """Work per second, three significant digits: ``19.9 MH/s``, ``1.23 TFLOP/s``, ``61.2 fps``."""
+    if unit == "frame":
+        return Quantity(_significant(per_s, locale), _RATE_UNITS[unit])
+    scaled, prefix = _scale(per_s)
+    return Quantity(_significant(scaled, locale), prefix + _RATE_UNITS.get(unit, f"{unit}/s"))
+
+
+def amount(work: float, unit: str, locale: QLocale | None = None) -> Quantity:
+    """Work done in all: ``1.19 GH``, ``4 321 frames``."""
+    if unit == "frame":
+        return Quantity(number(work, 0, locale), _AMOUNT_UNITS[unit])
+    scaled, prefix = _scale(work)
+    return Quantity(_significant(scaled, locale), prefix + _AMOUNT_UNITS.get(unit, unit))
+
+
+def percent(value: float, locale: QLocale | None = None) -> str:
+    """A share of a hundred: ``50 %``."""
+    return str(Quantity(number(value, 0, locale), "%"))
+
+
+def duration(seconds: float) -> str:
+    """A clock that counts: ``0:07``, ``12:05``, ``1:02:03``; part seconds are cut off."""
+    whole = int(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def energy(value_j: float, locale: QLocale | None = None) -> Quantity:
+    """Energy with an SI prefix: ``640 J``, ``12.5 kJ``."""
+    scaled, prefix = _scale(value_j)
+    return Quantity(_significant(scaled, locale), f"{prefix}J")
+
+
+def pci_bus_id(address: str) -> str:
+    """``00000000:01:00.0`` as people and lspci write it: ``0000:01:00.0``."""
+    domain, _, rest = address.partition(":")
+    return f"{domain[-4:]}:{rest}" if len(domain) == 8 and domain.startswith("0000") else address
+
+
+def family_name(family: Family) -> str:
+    """What kind of load it is, in the reader's language."""
+    return QCoreApplication.translate("Families", _FAMILIES[family])
+
+
+def sentence(text: str) -> str:
+    """``text`` with a capital letter and a full stop, as it stands alone on a page."""
+    if text.partition(" ")[0].isalpha():  # not a key or a path, which have their own letters
+        text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _scale(value: float) -> tuple[float, str]:
+    """The greatest prefix that leaves a number that still shows as >= 1 after rounding."""
+    if value == 0 or not math.isfinite(value):
+        return value, ""
+    exponent = math.floor(math.log10(abs(float(f"{value:.3g}"))) / 3)
+    index = min(max(exponent, 0), len(_PREFIXES) - 1)
+    return value / 1000.0**index, _PREFIXES[index]
+
+
+def _significant(value: float, locale: QLocale | None) -> str:
+    """Three significant digits, at least the whole part."""
+    shown = abs(float(f"{value:.3g}"))
+    decimals = 2 if shown < 10 else 1 if shown < 100 else 0
+    return number(value, decimals, locale)

@@ -1,0 +1,122 @@
+"""``gpupanel --screenshot``: one page with live readings as a picture, for documents and tests.
+
+Renders off-screen with a real agent, waits until there is something to see, and quits.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QEventLoop, QSize, QTimer
+
+from gpupanel.model.workload import Run
+from gpupanel.stress.catalog import WORKLOAD_BY_NAME
+from gpupanel.ui.pages import PAGE_NAMES
+from gpupanel.ui.runs import Phase
+from gpupanel.ui.store import Store
+from gpupanel.ui.theme import ThemeChoice
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QWidget
+
+_BOUND_S = 20.0
+_STOP_BOUND_S = 2.0
+_LEAST_POINTS = 8
+_LEAST_RATES = 5
+_RUN_S = 30.0
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The options of the window's command line; exits with 2 on a wrong one."""
+    parser = argparse.ArgumentParser(prog="gpupanel", description="GPU control panel")
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument("--screenshot", metavar="FILE", help="render one page into FILE and quit")
+    parser.add_argument("--page", choices=PAGE_NAMES, default=PAGE_NAMES[0])
+    parser.add_argument("--theme", choices=[choice.value for choice in ThemeChoice])
+    parser.add_argument("--size", type=_size, metavar="WxH", help="of the picture in pixels")
+    parser.add_argument(
+        "--load", choices=tuple(WORKLOAD_BY_NAME), help="run it while the picture is taken"
+    )
+    return parser.parse_args(argv)
+
+
+class Photographer:
+    """Waits for the store to have something to show, then grabs the window."""
+
+    def __init__(self, store: Store, window: QWidget) -> None:
+        self._store = store
+        self._window = window
+
+    def take(self, path: str, load: str | None) -> str:
+        """Write the picture; empty text, or why there is none."""
+        if load is not None:
+            reason = self._start(load)
+            if reason:
+                return reason
+        elif not _wait(self._store, self._filled, _BOUND_S):
+            return f"the agent sent too few readings in {_BOUND_S:.0f} s {self._store.link_reason}"
+        taken = self._window.grab().save(path)
+        self._stop()
+        return "" if taken else f"{path} cannot be written"
+
+    def _filled(self) -> bool:
+        store = self._store
+        return store.policy is not None and store.ticks >= _LEAST_POINTS
+
+    def _start(self, load: str) -> str:
+        """Run ``load`` on the first GPU and wait until its chart shows something."""
+        store, live = self._store, self._store.live_run
+        deadline_s = monotonic() + _BOUND_S
+        if not _wait(store, lambda: bool(store.gpus) and store.policy is not None, _BOUND_S):
+            return f"the agent did not answer in {_BOUND_S:.0f} s {store.link_reason}"
+        assert store.gpus
+        store.start_run(Run(load, store.gpus[0].id, _RUN_S))
+        if live.run is None:
+            return store.decisions[0].decision.reason
+        _wait(
+            store,
+            lambda: not live.active or len(live.rates) >= _LEAST_RATES,
+            deadline_s - monotonic(),
+        )
+        if live.failed is not None:
+            return live.failed.reason
+        if len(live.rates) < _LEAST_RATES:
+            self._stop()
+            return f"{load} did not get going within {_BOUND_S:.0f} s"
+        return ""
+
+    def _stop(self) -> None:
+        live = self._store.live_run
+        if live.active:
+            live.stop()
+            _wait(self._store, lambda: live.phase in (Phase.FINISHED, Phase.FAILED), _STOP_BOUND_S)
+
+
+def _wait(store: Store, ready: Callable[[], bool], bound_s: float) -> bool:
+    """Run Qt's loop until the store says what ``ready`` wants, ``bound_s`` at most."""
+    if ready():
+        return True
+    loop = QEventLoop()
+
+    def look() -> None:
+        if ready():
+            loop.quit()
+
+    bound = QTimer(singleShot=True, interval=max(int(bound_s * 1000), 0))
+    bound.timeout.connect(loop.quit)
+    store.changed.connect(look)
+    bound.start()
+    loop.exec()
+    bound.stop()
+    store.changed.disconnect(look)
+    return ready()
+
+
+def _size(text: str) -> QSize:
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT, such as 1180x760")
+    return QSize(int(width), int(height))

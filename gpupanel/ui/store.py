@@ -1,0 +1,191 @@
+"""Everything that the window shows, in one place: pages read it and call its methods.
+
+One signal tells that something is new; a page that is not visible does not listen.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import time
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from gpupanel.model.decision import Decision, Verb
+from gpupanel.model.gpu import GpuId, GpuInfo, Reading, Sample, Snapshot, Unavailable
+from gpupanel.model.metrics import METRICS
+from gpupanel.model.workload import Run
+from gpupanel.policy.decide import decide_run
+from gpupanel.policy.resolve import EffectivePolicy
+from gpupanel.stress.catalog import WORKLOAD_BY_NAME
+from gpupanel.ui import format as fmt
+from gpupanel.ui.link import HISTORY_S, INTERVAL_S, LinkState
+from gpupanel.ui.runs import LiveRun
+
+POINTS = round(HISTORY_S / INTERVAL_S)
+_DECISIONS = 50
+
+Series = deque["float | None"]
+"""One value per tick, oldest first; None where there was no tick or no value."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """A decision that this window met.
+
+    Attributes:
+        subject: What was asked, with the names that the window shows.
+    """
+
+    time_unix_s: float
+    subject: str
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A way to reach GPUs that the agent tried."""
+
+    name: str
+    state: str
+    reason: str
+
+
+class Store(QObject):
+    """The window's knowledge.
+
+    Attributes:
+        gpus: In the agent's order; None until the agent told.
+        backends: What the agent tried.
+        policy: The effective policy; None until the agent told.
+        live_run: The run that this window drives.
+        decisions: Newest first, at most 50.
+        link_state: How it stands with the agent.
+        link_reason: Why the agent was lost.
+
+    Signals:
+        changed(): Anything is new; at most once per message or tick.
+    """
+
+    changed = Signal()
+
+    def __init__(self, live_run: LiveRun, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.gpus: tuple[GpuInfo, ...] | None = None
+        self.backends: tuple[Backend, ...] = ()
+        self.policy: EffectivePolicy | None = None
+        self.live_run = live_run
+        self.decisions: deque[DecisionRecord] = deque(maxlen=_DECISIONS)
+        self.link_state = LinkState.STARTING
+        self.link_reason = ""
+        self._samples: dict[GpuId, Sample] = {}
+        self._series: dict[tuple[GpuId, str], Series] = {}
+        self._last_tick_s: float | None = None
+        live_run.changed.connect(self.changed)
+
+    def reading(self, gpu_id: GpuId, key: str) -> Reading:
+        """The latest value of one metric; never an old one."""
+        sample = self._samples.get(gpu_id)
+        if sample is None:
+            return Unavailable(self._why_no_sample())
+        return sample.readings.get(key, Unavailable(self.tr("not reported")))
+
+    def series(self, gpu_id: GpuId, key: str) -> Sequence[float | None]:
+        """The last two minutes of one metric."""
+        return self._series.get((gpu_id, key), ())
+
+    @property
+    def ticks(self) -> int:
+        """Points in the longest series."""
+        return max((len(series) for series in self._series.values()), default=0)
+
+    def set_link(self, state: LinkState, reason: str) -> None:
+        """The agent came or went; with it go the readings."""
+        self.link_state, self.link_reason = state, reason
+        if state is not LinkState.RUNNING:
+            self._samples.clear()
+        self.changed.emit()
+
+    def set_gpus(self, gpus: Sequence[GpuInfo], backends: Sequence[Mapping[str, Any]]) -> None:
+        """All GPUs there are now; what is remembered of others is dropped."""
+        self.gpus = tuple(gpus)
+        self.backends = tuple(
+            Backend(entry["name"], entry["state"], entry["reason"] or "") for entry in backends
+        )
+        present = {gpu.id for gpu in gpus}
+        self._series = {key: kept for key, kept in self._series.items() if key[0] in present}
+        self.changed.emit()
+
+    def set_history(self, snapshots: Sequence[Snapshot]) -> None:
+        """What the agent remembers from before the window came; only fills an empty past."""
+        if self._last_tick_s is None:
+            for snapshot in snapshots:
+                self._remember(snapshot)
+        self.changed.emit()
+
+    def add_snapshot(self, snapshot: Snapshot) -> None:
+        """One tick."""
+        self._remember(snapshot)
+        self._samples = {sample.gpu_id: sample for sample in snapshot.samples}
+        for sample in snapshot.samples:
+            self.live_run.observe(sample)
+        self.changed.emit()
+
+    def set_policy(self, document: Mapping[str, Any]) -> None:
+        """The policy in force as the agent resolved it."""
+        self.policy = EffectivePolicy.from_json(document)
+        run = self.live_run.run
+        decision = self.decide(run) if run is not None else None
+        if decision is not None:
+            self.live_run.obey(decision)
+        self.changed.emit()
+
+    def decide(self, run: Run) -> Decision | None:
+        """What policy says about ``run``; None while no policy is known."""
+        if self.policy is None:
+            return None
+        return decide_run(self.policy, run, WORKLOAD_BY_NAME[run.workload].family)
+
+    def start_run(self, run: Run) -> None:
+        """Ask policy, write the decision down, and start what it allows."""
+        gpu = self.gpu(run.gpu)
+        decision = self.decide(run)
+        if gpu is None or decision is None or self.live_run.active:
+            return
+        subject = self.tr("{0} on {1} for {2}").format(
+            WORKLOAD_BY_NAME[run.workload].title, gpu.name, fmt.duration(run.seconds)
+        )
+        self.decisions.appendleft(DecisionRecord(time(), subject, decision))
+        if decision.verb is Verb.DENY:
+            self.changed.emit()
+        else:
+            self.live_run.start(run, decision, gpu)
+
+    def gpu(self, gpu_id: GpuId) -> GpuInfo | None:
+        """The GPU of that id, if it is there."""
+        return next((gpu for gpu in self.gpus or () if gpu.id == gpu_id), None)
+
+    def _why_no_sample(self) -> str:
+        if self.link_state is LinkState.RUNNING:
+            return self.tr("waiting for the first reading")
+        if self.link_state is LinkState.RESTARTING:
+            return self.tr("agent restarting")
+        return self.tr("agent starting")
+
+    def _remember(self, snapshot: Snapshot) -> None:
+        """Append one point per series, and a gap for every tick that was missed."""
+        now_s = snapshot.time_monotonic_s
+        missed = 0
+        if self._last_tick_s is not None:
+            missed = round((now_s - self._last_tick_s) / INTERVAL_S) - 1
+        self._last_tick_s = now_s
+        gap = [None] * min(max(missed, 0), POINTS)
+        for sample in snapshot.samples:
+            for metric in METRICS:
+                value = sample.readings.get(metric.key)
+                known = value if isinstance(value, (int, float)) else None
+                series = self._series.setdefault((sample.gpu_id, metric.key), deque(maxlen=POINTS))
+                series.extend(gap)
+                series.append(known)

@@ -1,0 +1,278 @@
+"""A run as it happens and as it ended: rate, chart, picture, facts, or what went wrong."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtWidgets import (
+    QApplication,
+    QFrame,
+    QHBoxLayout,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from gpupanel.model.metrics import QT_TRANSLATE_NOOP
+from gpupanel.model.workload import Failed, Finished, Run, Started
+from gpupanel.stress.catalog import WORKLOAD_BY_NAME
+from gpupanel.ui import format as fmt
+from gpupanel.ui.runs import Frame, LiveRun, Phase
+from gpupanel.ui.theme import ROLES, SMALL_PX, Tone, fixed_font
+from gpupanel.ui.widgets.card import Card
+from gpupanel.ui.widgets.chart import RateChart
+from gpupanel.ui.widgets.controls import Button, Meter, ThinScrollBar
+from gpupanel.ui.widgets.frame_view import FrameView
+from gpupanel.ui.widgets.text import ElidedText, Text
+
+translate = QCoreApplication.translate
+
+STOP_REASONS = {
+    "time": (QT_TRANSLATE_NOOP("StopReasons", "Completed"), Tone.OK),
+    "stopped": (QT_TRANSLATE_NOOP("StopReasons", "Stopped by you"), Tone.SECONDARY),
+    "temperature": (QT_TRANSLATE_NOOP("StopReasons", "Stopped: too hot"), Tone.WARN),
+    "error": (QT_TRANSLATE_NOOP("StopReasons", "Stopped: wrong results"), Tone.ERROR),
+    "parent_gone": (QT_TRANSLATE_NOOP("StopReasons", "Stopped: window gone"), Tone.WARN),
+}
+
+
+class Fact(QWidget):
+    """A name above a value."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._value = Text(fmt.UNKNOWN, size_px=16, bold=True)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addWidget(Text(name, tone=Tone.SECONDARY, size_px=SMALL_PX))
+        column.addWidget(self._value)
+
+    def set_value(self, text: str, tone: Tone = Tone.TEXT) -> None:
+        """Show ``text``."""
+        self._value.set_text(text)
+        self._value.set_tone(tone)
+
+
+class RunView(Card):
+    """Fed with the live run on each change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._title = ElidedText(size_px=14, bold=True)
+        self._phase = Text(tone=Tone.SECONDARY, size_px=SMALL_PX)
+        head = QHBoxLayout()
+        head.addWidget(self._title, 1)
+        head.addWidget(self._phase)
+        self.body.addLayout(head)
+        self._number = Text(fmt.UNKNOWN, size_px=40, bold=True)
+        self._unit = Text(size_px=16, tone=Tone.SECONDARY)
+        self._against = Text(size_px=SMALL_PX, tone=Tone.SECONDARY)
+        self._meter = Meter()
+        self._chart = RateChart(self.tr("Rate over the run"))
+        self._picture = FrameView(self.tr("Picture of the running scene"))
+        self._picture.hide()
+        self._notes = Text(tone=Tone.SECONDARY, size_px=SMALL_PX, wrap=True)
+        self._live = self._make_live()
+        self._failure = self._make_failure()
+        self.body.addWidget(self._live, 1)
+        self.body.addWidget(self._failure, 1)
+
+    def clear(self) -> None:
+        """Before another run: no picture, no result."""
+        self._picture.clear()
+
+    def show_frame(self, frame: Frame) -> None:
+        """The latest picture of a gaming load."""
+        self._picture.show_frame(*frame)
+        self._picture.show()
+
+    def show_run(self, live: LiveRun, run: Run) -> None:
+        """Everything that is known of ``run``, which is live or was the last one."""
+        workload = WORKLOAD_BY_NAME[run.workload]
+        family = fmt.family_name(workload.family)
+        on_gpu = f" · {live.gpu.name}" if live.gpu else ""
+        self._title.set_text(f"{family} · {workload.title}{on_gpu}")
+        self._show_phase(live, run)
+        self._show_rate(live, run, workload.unit)
+        self._show_facts(live, run, workload.unit)
+        if live.phase is Phase.PREPARING:
+            self._picture.hide()
+        self._show_notes(live.started)
+        failed = live.failed
+        self._failure.setVisible(failed is not None)
+        self._live.setVisible(failed is None)
+        if failed is not None:
+            self._show_failure(failed)
+
+    def _show_notes(self, started: Started | None) -> None:
+        self._notes.setVisible(started is not None)
+        if started is not None:
+            device = f"OpenCL: {started.device}"
+            self._notes.set_text(" · ".join((*started.notes, device)))
+
+    def _make_live(self) -> QWidget:
+        pair = QHBoxLayout()
+        pair.setSpacing(16)
+        pair.addWidget(self._chart, 2)
+        pair.addWidget(self._picture, 3)
+        part = QWidget()
+        column = QVBoxLayout(part)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(12)
+        column.addLayout(self._make_rate_row())
+        column.addWidget(self._meter)
+        column.addLayout(pair, 1)
+        column.addLayout(self._make_facts())
+        column.addWidget(self._notes)
+        return part
+
+    def _make_failure(self) -> QWidget:
+        """What happened and what to do; the compiler's log below, to be copied."""
+        self._failure_text = Text(wrap=True)
+        self._failure_details = Text(tone=Tone.SECONDARY, size_px=SMALL_PX, wrap=True)
+        self._failure_details.setFont(fixed_font(SMALL_PX))
+        for label in (self._failure_text, self._failure_details):
+            label.setTextInteractionFlags(
+                Qt.TextInteractionFlag.TextSelectableByMouse
+                | Qt.TextInteractionFlag.TextSelectableByKeyboard
+            )
+            label.setAlignment(Qt.AlignmentFlag.AlignTop)
+        copy = Button(self.tr("&Copy details"))
+        copy.clicked.connect(self._copy_failure)
+        part = QWidget()
+        column = QVBoxLayout(part)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(12)
+        column.addWidget(self._failure_text)
+        column.addWidget(self._scrolled(self._failure_details), 1)
+        column.addWidget(copy, 0, Qt.AlignmentFlag.AlignLeft)
+        return part
+
+    @staticmethod
+    def _scrolled(label: Text) -> QScrollArea:
+        area = QScrollArea()
+        area.setWidget(label)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area.setVerticalScrollBar(ThinScrollBar(Qt.Orientation.Vertical))
+        area.viewport().setBackgroundRole(ROLES[Tone.SURFACE])
+        label.setBackgroundRole(ROLES[Tone.SURFACE])
+        return area
+
+    def _copy_failure(self) -> None:
+        whole = f"{self._failure_text.text()}\n{self._failure_details.text()}".strip()
+        QApplication.clipboard().setText(whole)
+
+    def _make_rate_row(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        bottom = Qt.AlignmentFlag.AlignBottom
+        self._unit.setContentsMargins(0, 0, 0, 7)
+        self._against.setContentsMargins(0, 0, 0, 8)
+        row.addWidget(self._number, 0, bottom)
+        row.addWidget(self._unit, 0, bottom)
+        row.addStretch(1)
+        row.addWidget(self._against, 0, bottom)
+        return row
+
+    def _make_facts(self) -> QHBoxLayout:
+        self._elapsed = Fact(self.tr("Time"))
+        self._work = Fact(self.tr("Work done"))
+        self._verified = Fact(self.tr("Results verified"))
+        self._errors = Fact(self.tr("Errors"))
+        self._efficiency = Fact(self.tr("Efficiency / cap"))
+        self._share = Fact(self.tr("Share of device limit"))
+        self._energy = Fact(self.tr("Energy"))
+        row = QHBoxLayout()
+        row.setSpacing(16)
+        for fact in (
+            self._elapsed, self._work, self._verified, self._errors,
+            self._efficiency, self._share, self._energy,
+        ):  # fmt: skip
+            row.addWidget(fact, 1)
+        return row
+
+    def _show_phase(self, live: LiveRun, run: Run) -> None:
+        """In words, at the right end of the head; and the bar."""
+        fraction, text, tone = 0.0, "", Tone.SECONDARY
+        if live.phase is Phase.PREPARING:
+            text = self.tr("Preparing…")
+            if live.preparing is not None:
+                fraction = live.preparing.fraction
+                text = self.tr("Preparing: {0}").format(live.preparing.step)
+        elif live.active:
+            fraction = live.progress.seconds / run.seconds if live.progress else 0.0
+            stopping = live.phase is Phase.STOPPING
+            text, tone = (self.tr("Stopping…"), tone) if stopping else (self.tr("Running"), Tone.OK)
+        elif live.finished is not None:
+            fraction = 1.0
+            words, tone = STOP_REASONS.get(live.finished.stop_reason, ("", Tone.SECONDARY))
+            text = translate("StopReasons", words) or live.finished.stop_reason
+        elif live.failed is not None:
+            text, tone = self.tr("Failed"), Tone.ERROR
+        self._meter.set_fraction(fraction)
+        self._phase.set_text(text)
+        self._phase.set_tone(tone)
+
+    def _show_rate(self, live: LiveRun, run: Run, unit: str) -> None:
+        latest = live.finished or live.progress
+        number, unit_text = fmt.rate(latest.work_per_s, unit) if latest else (fmt.UNKNOWN, "")
+        self._number.set_text(number)
+        self._unit.set_text(unit_text)
+        capped = run.cap_percent < 100
+        reference, against = None, ""
+        if latest is not None and capped:
+            uncapped = latest.uncapped_work_per_s
+            words = self.tr("uncapped {0}").format(fmt.rate(uncapped, unit))
+            cap = fmt.percent(run.cap_percent)
+            against = self.tr("Capped at {0} by policy · {1}").format(cap, words)
+            reference = (uncapped, words)
+        self._against.set_text(against)
+        self._against.set_tone(Tone.WARN)
+        self._chart.set_series(
+            live.rates, run.seconds, lambda rate: str(fmt.rate(rate, unit)), reference
+        )
+
+    def _show_facts(self, live: LiveRun, run: Run, unit: str) -> None:
+        latest = live.finished or live.progress
+        limit = fmt.duration(run.seconds)
+        if latest is None:
+            self._elapsed.set_value(f"0:00 / {limit}")
+            for fact in (self._work, self._verified, self._errors):
+                fact.set_value(fmt.UNKNOWN)
+        else:
+            checks = latest.checks if isinstance(latest, Finished) else latest.verified
+            self._elapsed.set_value(f"{fmt.duration(latest.seconds + 0.05)} / {limit}")
+            self._work.set_value(str(fmt.amount(latest.work, unit)))
+            self._verified.set_value(fmt.number(checks, 0), Tone.OK if checks else Tone.TEXT)
+            bad = Tone.ERROR if latest.errors else Tone.TEXT
+            self._errors.set_value(fmt.number(latest.errors, 0), bad)
+        self._show_efficiency(live, run.cap_percent)
+        self._show_result(live.finished)
+
+    def _show_efficiency(self, live: LiveRun, cap: int) -> None:
+        latest = live.finished or live.progress
+        share = fmt.UNKNOWN
+        if latest is not None and latest.uncapped_work_per_s > 0:
+            share = fmt.percent(100 * latest.work_per_s / latest.uncapped_work_per_s)
+        if cap < 100:
+            self._efficiency.set_value(f"{share} / {fmt.percent(cap)}", Tone.WARN)
+        else:
+            self._efficiency.set_value(self.tr("No cap"))
+
+    def _show_result(self, finished: Finished | None) -> None:
+        """What is known at the end only."""
+        share = energy = fmt.UNKNOWN
+        if finished is not None and finished.limit_share is not None:
+            share = fmt.percent(100 * finished.limit_share)
+        if finished is not None and finished.energy_j is not None:
+            energy = str(fmt.energy(finished.energy_j))
+        self._share.set_value(share)
+        self._energy.set_value(energy)
+
+    def _show_failure(self, failed: Failed) -> None:
+        first, _, rest = failed.reason.partition("\n")
+        self._failure_text.set_text(first)
+        self._failure_details.set_text(rest.strip())
+        self._failure_details.setVisible(bool(rest.strip()))

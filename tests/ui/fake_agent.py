@@ -1,0 +1,97 @@
+"""A stand-in for the agent as a real process: speaks the protocol, knows one made-up GPU.
+
+``fake_agent.py MODE [PIDFILE]``: ``good``, ``crash`` (after the first snapshot), ``babble``
+(something that is no message), ``old`` (another protocol), ``deaf`` (ignores the end of stdin).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+GPU = {
+    "id": "GPU-1f1e2d3c",
+    "name": "Fake GPU",
+    "vendor": "nvidia",
+    "kind": "gpu",
+    "backend": "nvml",
+    "driver_version": "1.2.3",
+    "pci_bus_id": "00000000:01:00.0",
+    "memory_total_bytes": 24 << 30,
+    "limits": {"power_limit_w": 450.0},
+}
+LOCK = threading.Lock()
+
+
+def say(message: dict[str, Any]) -> None:
+    with LOCK:
+        sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+        sys.stdout.flush()
+
+
+def snapshot(tick: int) -> dict[str, Any]:
+    metrics = {"utilization_gpu_percent": 40.0 + tick % 20, "power_draw_w": 250.0}
+    unavailable = {"fan_speed_percent": "not supported on this board"}
+    return {
+        "time_unix_s": 1.7e9 + tick,
+        "time_monotonic_s": 1000.0 + tick,
+        "gpus": [{"id": GPU["id"], "metrics": metrics, "unavailable": unavailable}],
+    }
+
+
+def policy() -> dict[str, Any]:
+    from gpupanel.policy.resolve import PolicyState, resolve
+
+    return resolve((), state=PolicyState.UNMANAGED).as_json()
+
+
+def answer(method: str, protocol: int) -> dict[str, Any]:
+    match method:
+        case "hello":
+            return {"protocol": protocol, "version": "0.0", "scope": "user"}
+        case "gpus":
+            return {"gpus": [GPU], "backends": [{"name": "nvml", "state": "ok", "reason": ""}]}
+        case "policy":
+            return policy()
+        case "history":
+            return {"snapshots": [snapshot(tick) for tick in range(10)]}
+        case _:
+            return {"subscription": 1}
+
+
+def tick_on(mode: str) -> None:
+    for tick in range(10, 1000):
+        say({"method": "snapshot", "params": {"subscription": 1, "snapshot": snapshot(tick)}})
+        if mode == "crash":
+            sys.stderr.write("vendor library: boom\n")
+            sys.stderr.flush()
+            os.kill(os.getpid(), 9)
+        time.sleep(0.05)
+
+
+def main() -> None:
+    mode = sys.argv[1]
+    if len(sys.argv) > 2:
+        with open(sys.argv[2], "w", encoding="ascii") as file:
+            file.write(str(os.getpid()))
+    for line in sys.stdin:
+        request = json.loads(line)
+        if mode == "babble":
+            sys.stdout.write("hello there\n")
+            sys.stdout.flush()
+            continue
+        result = answer(request["method"], 99 if mode == "old" else 1)
+        say({"id": request["id"], "result": result})
+        if request["params"].get("topic") == "snapshots":
+            threading.Thread(target=tick_on, args=(mode,), daemon=True).start()
+    if mode == "deaf":
+        time.sleep(60)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from PySide6.QtCore import QByteArray
+
+from gpupanel.ui.preferences import Preferences
+from gpupanel.ui.theme import ThemeChoice
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_first_start_has_defaults(tmp_path: Path) -> None:
+    fresh = Preferences(tmp_path / "window.ini")
+    assert fresh.theme is ThemeChoice.SYSTEM
+    assert fresh.geometry.isEmpty()
+
+
+@pytest.mark.parametrize("choice", list(ThemeChoice))
+def test_taste_is_remembered(tmp_path: Path, choice: ThemeChoice) -> None:
+    first = Preferences(tmp_path / "window.ini")
+    first.theme = choice
+    first.geometry = QByteArray(b"\x00\x01place")
+    del first  # QSettings writes when it goes
+    again = Preferences(tmp_path / "window.ini")
+    assert again.theme is choice
+    assert again.geometry == QByteArray(b"\x00\x01place")
+
+
+def test_a_damaged_file_means_defaults(tmp_path: Path) -> None:
+    (tmp_path / "window.ini").write_text("[General]\ntheme=neon\ngeometry=12\n", encoding="utf-8")
+    damaged = Preferences(tmp_path / "window.ini")
+    assert damaged.theme is ThemeChoice.SYSTEM
+    assert damaged.geometry.isEmpty()
