@@ -128,6 +128,8 @@ def _run(client: Client, arguments: argparse.Namespace, gpu: GpuInfo) -> int:
     asked = Run(info.name, gpu.id, arguments.seconds, knobs=dict(arguments.set))
     extra = ExtraSource(arguments.policy) if arguments.policy else None
     policy = load(Sources.installed(), extra)
+    for diagnostic in policy.diagnostics:
+        print(diagnostic, file=sys.stderr)
     decision = decide_run(policy, asked, info.family)
     run = carry_out(decision, asked)
     if decision.verb is Verb.CLAMP:
