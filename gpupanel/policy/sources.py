@@ -1,0 +1,174 @@
+"""Where policy comes from: the machine's directories, the user's file, a file for one call.
+
+The only I/O of this room besides what ``generation`` remembers. Directories and the trusted
+owner come through constructors, never from the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpupanel import paths
+from gpupanel.model.decision import Diagnostic
+from gpupanel.model.errors import PolicyInvalid
+from gpupanel.policy.faults import Fault, error
+from gpupanel.policy.parse import MAX_FILE_BYTES, parse
+from gpupanel.policy.resolve import Claim, Scope
+from gpupanel.policy.trusted_file import ROOT_ONLY, Trust, plain_read, safe_names, safe_read
+
+MAX_FILES = 64
+"""Most drop-ins of one machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a source said.
+
+    Attributes:
+        is_present: Whether there is anything; nothing there is no fault.
+        diagnostics: Not empty means that the source is broken as a whole, and says nothing.
+    """
+
+    claims: tuple[Claim, ...] = ()
+    is_present: bool = False
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSource:
+    """The administrator's drop-ins.
+
+    Of files with one name, the one in the strongest directory counts; an empty file or a link to
+    /dev/null masks. Then they apply in byte order of their names, whatever their directory.
+
+    Attributes:
+        dirs: Strongest first; those that do not exist are empty.
+    """
+
+    dirs: Sequence[Path]
+    trust: Trust = ROOT_ONLY
+
+    def read(self) -> Reading:
+        """All files as one unit: one fault anywhere refuses all."""
+        try:
+            files = self._files()
+        except PolicyInvalid as refused:
+            return Reading((), True, refused.diagnostics)
+        claims: list[Claim] = []
+        faults: list[Diagnostic] = []
+        is_present = False
+        for path in files:
+            reading = self._read_file(path)
+            is_present = is_present or reading.is_present
+            claims += reading.claims
+            faults += reading.diagnostics
+        return Reading(() if faults else tuple(claims), is_present, tuple(faults))
+
+    def _files(self) -> list[Path]:
+        """Unmasked files in the order in which they apply.
+
+        Raises:
+            PolicyInvalid: A directory is not safe, cannot be read, or holds too much.
+        """
+        found: dict[str, Path] = {}
+        for directory in self.dirs:
+            try:
+                names = safe_names(directory, self.trust)
+            except FileNotFoundError:
+                continue
+            for name in names:
+                if name.endswith(".toml") and not name.startswith("."):
+                    found.setdefault(name, directory / name)
+        if len(found) > MAX_FILES:
+            text = f"{len(found)} policy files, more than {MAX_FILES}: put them together"
+            raise PolicyInvalid([error(Fault.TOO_MANY_FILES, str(self.dirs[0]), text)])
+        return [found[name] for name in sorted(found, key=os.fsencode)]
+
+    def _read_file(self, path: Path) -> Reading:
+        try:
+            raw = safe_read(path, MAX_FILE_BYTES, self.trust)
+            return Reading(parse(raw, str(path), Scope.MACHINE), True) if raw else Reading()
+        except FileNotFoundError:
+            text = "vanished while it was read, or is a link to nothing"
+            return Reading((), True, (error(Fault.UNREADABLE, str(path), text),))
+        except PolicyInvalid as refused:
+            return Reading((), True, refused.diagnostics)
+
+
+@dataclass(frozen=True, slots=True)
+class UserSource:
+    """The user's own wishes; a regular file that belongs to whoever runs this process."""
+
+    path: Path
+
+    def read(self) -> Reading:
+        """The wishes, or nothing where there is no file."""
+        try:
+            raw = plain_read(self.path, MAX_FILE_BYTES, _own_uid())
+            return Reading(parse(raw, str(self.path), Scope.USER), True)
+        except FileNotFoundError:
+            return Reading()
+        except PolicyInvalid as refused:
+            return Reading((), True, refused.diagnostics)
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraSource:
+    """A file that somebody names for one call. It can only tighten, so anybody's will do."""
+
+    path: Path
+
+    def read(self) -> tuple[Claim, ...]:
+        """What the file says.
+
+        Raises:
+            PolicyInvalid: It is missing or broken; a call that names it must not go on without.
+        """
+        return parse(named_file(self.path), str(self.path), Scope.EXTRA)
+
+
+def named_file(path: Path) -> bytes:
+    """The content of a file that a person named; anybody's, and it has to be there.
+
+    Raises:
+        PolicyInvalid: It is missing, no regular file, or cannot be read.
+    """
+    try:
+        return plain_read(path, MAX_FILE_BYTES)
+    except FileNotFoundError:
+        text = "there is no such file"
+        raise PolicyInvalid([error(Fault.UNREADABLE, str(path), text)]) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """All that is read on one machine for one user.
+
+    Attributes:
+        state_dir: Where the last good policy is remembered; made when needed.
+    """
+
+    machine: MachineSource
+    user: UserSource
+    state_dir: Path
+
+    @classmethod
+    def installed(cls) -> Sources:
+        """Those of this machine and of this user."""
+        return cls(
+            MachineSource(paths.machine_policy_dirs()),
+            UserSource(paths.user_policy_file()),
+            paths.user_state_dir() / "policy",
+        )
+
+
+def _own_uid() -> int | None:
+    """Who runs this process; None on Windows, which has no such number."""
+    if sys.platform == "win32":
+        return None
+    else:  # noqa: RET505 - for mypy, to which the rest does not exist on Windows
+        return os.geteuid()

@@ -1,0 +1,250 @@
+"""What a policy document may hold: models generated from POLICY_KEYS, and their errors told.
+
+Pydantic is imported at first use: the window shows a policy that somebody else has read, and
+must not pay for it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+from gpupanel.model.decision import Diagnostic
+from gpupanel.policy.faults import Fault, error, quoted
+from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS, Kind, PolicyKey
+from gpupanel.policy.positions import KeyPath, Place, Positions
+from gpupanel.policy.resolve import Level
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+TABLES = (Level.RECOMMENDED, Level.MANDATORY)
+"""The tables of a file; where both say something in a user's file, the later one here counts."""
+
+MAX_DIAGNOSTICS = 20
+"""Most faults reported of one file; the rest is counted."""
+
+_TOP = ("schema", "name", "serial", "mandatory", "recommended")
+
+
+def faults_in(document: Mapping[str, Any], positions: Positions, path: str) -> list[Diagnostic]:
+    """Every way in which a parsed file differs from the models, in the order of the file."""
+    from pydantic import ValidationError
+
+    try:
+        _model().model_validate(document)
+    except ValidationError as reason:
+        broken = sorted(_broken(reason), key=lambda one: _offset(one, positions))
+    else:
+        return []
+    faults = [
+        _told(one, document, positions.place(_offset(one, positions)), path)
+        for one in broken[:MAX_DIAGNOSTICS]
+    ]
+    if len(broken) > MAX_DIAGNOSTICS:
+        last = faults[-1]
+        text = f"{len(broken) - MAX_DIAGNOSTICS} more faults follow"
+        faults.append(error(Fault(last.code), path, text, last.line, last.column))
+    return faults
+
+
+def value_is_valid(key: str, value: object) -> bool:
+    """Whether ``value``, as JSON or TOML gives it, may be the value of ``key``."""
+    from pydantic import ValidationError
+
+    if key not in POLICY_KEY_BY_NAME:
+        return False
+    row = POLICY_KEY_BY_NAME[key]
+    document = {"schema": 1, Level.MANDATORY.value: {row.group: {row.field: value}}}
+    try:
+        _model().model_validate(document)
+    except ValidationError:
+        return False
+    return True
+
+
+@cache
+def _model() -> type[BaseModel]:
+    """The whole file; built once."""
+    from pydantic import ConfigDict, Field, create_model
+
+    strict = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    groups: dict[str, dict[str, Any]] = {}
+    for row in POLICY_KEYS:
+        groups.setdefault(row.group, {})[row.field] = (_value_type(row), None)
+    tables: dict[str, Any] = {
+        group: (create_model(group, __config__=strict, **fields), None)
+        for group, fields in groups.items()
+    }
+    level = create_model("level", __config__=strict, **tables)
+    fields: dict[str, Any] = {
+        "schema_": (int, Field(alias="schema", ge=1, le=1)),
+        "name": (str, Field(default="", max_length=80)),
+        "serial": (int, Field(default=0, ge=0, le=2**63 - 1)),
+        **{one.value: (level, None) for one in TABLES},
+    }
+    model: type[BaseModel] = create_model("PolicyFile", __config__=strict, **fields)
+    return model
+
+
+def _value_type(row: PolicyKey) -> object:
+    """The type of one key, with its bounds."""
+    from pydantic import AfterValidator, Field
+
+    if row.kind is Kind.INTEGER:
+        return Annotated[int, Field(ge=row.low, le=row.high)]
+    # Any, as mypy has no words for a type that is made at run time.
+    literal: Any = Literal
+    word = literal[row.choices]
+    if row.kind is Kind.CHOICE:
+        return word
+    words: Any = list
+    return Annotated[words[word], AfterValidator(_refuse_repeated)]
+
+
+def _refuse_repeated(words: list[str]) -> list[str]:
+    from pydantic_core import PydanticCustomError
+
+    for index, word in enumerate(words):
+        if word in words[:index]:
+            raise PydanticCustomError("repeated", "{index}", {"index": index})
+    return words
+
+
+class _Broken(NamedTuple):
+    """One error of pydantic's with what is needed to tell it."""
+
+    path: KeyPath
+    kind: str
+    context: Mapping[str, Any]
+
+
+def _broken(reason: ValidationError) -> list[_Broken]:
+    found = []
+    for one in reason.errors(include_url=False, include_input=False):
+        context = one.get("ctx", {})
+        path = (*one["loc"], context["index"]) if one["type"] == "repeated" else one["loc"]
+        found.append(_Broken(path, one["type"], context))
+    return found
+
+
+def _offset(broken: _Broken, positions: Positions) -> int:
+    """Of the key if it should not be there, else of its value; 0 for what is missing."""
+    offsets = positions.keys if broken.kind == "extra_forbidden" else positions.values
+    return offsets.get(broken.path, 0)
+
+
+def _told(broken: _Broken, document: Mapping[str, Any], place: Place, path: str) -> Diagnostic:
+    """The diagnostic for one error."""
+    if broken.kind == "missing":
+        text = 'the file does not say which form it has: begin it with "schema = 1"'
+        return error(Fault.SCHEMA, path, text, place.line, place.column)
+    if broken.kind == "extra_forbidden":
+        return error(Fault.UNKNOWN_KEY, path, _unknown(broken.path), place.line, place.column)
+    value = _value_at(document, broken.path)
+    fault, what = _wrong_value(broken, value)
+    if broken.path == ("schema",):
+        fault, what = Fault.SCHEMA, f"{_shown(value)} is not known: this version reads schema = 1"
+    text = f"{_dotted(broken.path)}: {what}"
+    return error(fault, path, text, place.line, place.column)
+
+
+def _wrong_value(broken: _Broken, value: object) -> tuple[Fault, str]:
+    context = broken.context
+    match broken.kind:
+        case "greater_than_equal":
+            return Fault.OUT_OF_RANGE, f"{_shown(value)} < minimum {context['ge']}"
+        case "less_than_equal":
+            return Fault.OUT_OF_RANGE, f"{_shown(value)} > maximum {context['le']}"
+        case "string_too_long":
+            return Fault.TOO_LONG, f"more than {context['max_length']} characters"
+        case "repeated":
+            return Fault.REPEATED, f"{_shown(value)} stands twice: remove one"
+        case "literal_error" if isinstance(value, str):
+            hint = _nearest(value, re.findall(r"'([^']*)'", context["expected"]))
+            return Fault.UNKNOWN_CHOICE, f"{quoted(value)} is not {context['expected']}{hint}"
+    kind = _TYPE_NAMES.get(type(value), "a date or time")
+    needed = _NEEDED.get(broken.kind, "another value")
+    return Fault.WRONG_TYPE, f"{_shown(value)} is {kind}: {needed} was expected"
+
+
+_NEEDED: Mapping[str, str] = {
+    "int_type": "an integer",
+    "string_type": "a text in quotes",
+    "literal_error": "a text in quotes",
+    "list_type": "a list in brackets",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+}
+
+
+def _value_at(document: Mapping[str, Any], path: KeyPath) -> object:
+    value: Any = document
+    for part in path:
+        value = value[part]
+    found: object = value
+    return found
+
+
+def _dotted(path: Sequence[str | int]) -> str:
+    return ".".join(
+        part if isinstance(part, str) and re.fullmatch(r"[\w-]{1,40}", part) else _shown(part)
+        for part in path
+    )
+
+
+def _shown(value: object) -> str:
+    """A value as a message quotes it: short, whatever a file holds."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return f"a number of {value.bit_length()} bits"
+    if isinstance(value, int | float):
+        return str(value)
+    return quoted(value) if isinstance(value, str) else "this"
+
+
+_TYPE_NAMES: Mapping[type, str] = {
+    bool: "a boolean",
+    int: "an integer",
+    float: "a float, which no policy has",
+    str: "a text",
+    list: "a list",
+    dict: "a table",
+}
+
+
+def _unknown(path: KeyPath) -> str:
+    """That a key does not exist, with the nearest that does."""
+    siblings = _names_below(path[:-1])
+    name = str(path[-1])
+    hint = _nearest(name, siblings) or _nearest_elsewhere(name)
+    return f"{_dotted(path)} does not exist{hint or '; known here: ' + ', '.join(siblings)}"
+
+
+def _names_below(table: KeyPath) -> list[str]:
+    match table:
+        case ():
+            return list(_TOP)
+        case (_,):
+            return list(dict.fromkeys(row.group for row in POLICY_KEYS))
+        case (_, group, *_):
+            return [row.field for row in POLICY_KEYS if row.group == group]
+    return []
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name[:80], known, n=1)
+    return f": did you mean {quoted(close[0])}?" if close else ""
+
+
+def _nearest_elsewhere(name: str) -> str:
+    """For a name that exists in another table."""
+    names = {row.field: f"mandatory.{row.name}" for row in POLICY_KEYS}
+    names |= {row.group: f"mandatory.{row.group}" for row in POLICY_KEYS}
+    names |= {row.name: f"mandatory.{row.name}" for row in POLICY_KEYS}
+    close = difflib.get_close_matches(name[:80], list(names), n=1)
+    return f": did you mean {names[close[0]]}?" if close else ""

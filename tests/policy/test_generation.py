@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gpupanel.model.errors import PolicyInvalid
+from gpupanel.policy import generation
+from gpupanel.policy.generation import LastGood, PolicyWatch, load
+from gpupanel.policy.keys import POLICY_KEYS
+from gpupanel.policy.resolve import EffectivePolicy, Level, PolicyState, resolve
+from gpupanel.policy.sources import ExtraSource, Sources
+
+CAP = "mining.max_efficiency_percent"
+FULL = b"""schema = 1
+[mandatory.mining]
+enforcement = "enforce"
+max_efficiency_percent = 50
+[mandatory.stress]
+allowed_loads = ["gaming", "ai"]
+max_run_seconds = 600
+"""
+
+
+def put(path: Path, percent: int) -> Path:
+    path.write_text(f"schema = 1\n[mandatory.mining]\nmax_efficiency_percent = {percent}\n")
+    return path
+
+
+def machine_file(sources: Sources) -> Path:
+    return sources.machine.dirs[0] / "60-corp.toml"
+
+
+def codes(policy: EffectivePolicy) -> list[str]:
+    return [one.code for one in policy.diagnostics]
+
+
+def test_the_states_of_a_machine_one_after_another(sources: Sources) -> None:
+    path = machine_file(sources)
+    policy = load(sources)
+    assert (policy.state, policy.integer(CAP)) == (PolicyState.UNMANAGED, 100)
+
+    path.write_text("broken")
+    policy = load(sources)
+    assert (policy.state, policy.integer(CAP)) == (PolicyState.CLOSED, 5)
+    assert policy.settings[CAP].level is Level.CLOSED
+    assert codes(policy) == ["GP001", "GP031"]
+
+    put(path, 50)
+    policy = load(sources)
+    assert (policy.state, policy.integer(CAP), codes(policy)) == (PolicyState.MANAGED, 50, [])
+
+    path.write_text("broken again")
+    policy = load(sources)
+    assert (policy.state, policy.integer(CAP)) == (PolicyState.STALE, 50)
+    assert codes(policy) == ["GP001", "GP030"]
+    assert "its generation 1 stays in force" in policy.diagnostics[-1].text
+
+    put(path, 80)
+    assert load(sources).integer(CAP) == 80
+    path.chmod(0o666)
+    policy = load(sources)
+    assert (policy.state, policy.integer(CAP)) == (PolicyState.STALE, 80)
+    assert codes(policy) == ["GP021", "GP030"]
+    assert "its generation 2 stays in force" in policy.diagnostics[-1].text
+
+    path.unlink()
+    policy = load(sources)
+    assert (policy.state, policy.integer(CAP), codes(policy)) == (PolicyState.UNMANAGED, 100, [])
+
+    # What was removed on purpose does not come back when something else breaks.
+    path.write_text("broken")
+    assert load(sources).state is PolicyState.CLOSED
+
+
+def test_one_broken_file_keeps_the_whole_generation(sources: Sources) -> None:
+    path = put(machine_file(sources), 50)
+    load(sources)
+    put(path, 20)
+    other = sources.machine.dirs[1] / "70.toml"
+    other.write_text("schema = 1\n[mandatory.stress]\nmax_run_seconds = 1.5")
+    policy = load(sources)
+    assert (policy.state, policy.integer(CAP)) == (PolicyState.STALE, 50)
+    assert policy.diagnostics[0].path == str(other)
+
+
+def test_audit_only_is_seen(sources: Sources) -> None:
+    path = machine_file(sources)
+    path.write_text('schema = 1\nmandatory.mining.enforcement = "audit"')
+    assert load(sources).state is PolicyState.AUDIT_ONLY
+
+
+def test_a_policy_that_says_nothing_is_managed(sources: Sources) -> None:
+    machine_file(sources).write_text("schema = 1")
+    assert load(sources).state is PolicyState.MANAGED
+
+
+def test_a_broken_user_file_keeps_the_last_good_wishes(sources: Sources) -> None:
+    put(sources.user.path, 30)
+    policy = load(sources)
+    assert (policy.state, policy.integer(CAP)) == (PolicyState.UNMANAGED, 30)
+    sources.user.path.write_text("schema = 1\nmandatory.mining.max_efficiency_percent = nan")
+    policy = load(sources)
+    assert (policy.state, policy.integer(CAP)) == (PolicyState.UNMANAGED, 30)
+    assert codes(policy) == ["GP013", "GP030"]
+    sources.user.path.unlink()
+    assert load(sources).integer(CAP) == 100
+    sources.user.path.write_text("broken")
+    policy = load(sources)
+    assert (policy.integer(CAP), codes(policy)) == (100, ["GP001", "GP031"])
+
+
+def test_a_broken_user_file_never_loosens_what_the_machine_mandates(sources: Sources) -> None:
+    put(machine_file(sources), 50)
+    sources.user.path.write_text("broken")
+    policy = load(sources)
+    assert (policy.state, policy.integer(CAP)) == (PolicyState.MANAGED, 50)
+
+
+def test_a_broken_extra_file_stops_the_call(sources: Sources, tmp_path: Path) -> None:
+    extra = put(tmp_path / "extra.toml", 30)
+    assert load(sources, ExtraSource(extra)).integer(CAP) == 30
+    extra.write_text("broken")
+    with pytest.raises(PolicyInvalid, match="GP001"):
+        load(sources, ExtraSource(extra))
+
+
+def test_what_was_good_is_on_the_disk_before_it_is_used(
+    sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+
+    def noted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*args: Any, **named: Any) -> Any:
+            steps.append(name)
+            return call(*args, **named)
+
+        return step
+
+    monkeypatch.setattr(os, "fsync", noted("fsync", os.fsync))
+    monkeypatch.setattr(os, "replace", noted("replace", os.replace))
+    monkeypatch.setattr("gpupanel.policy.generation.resolve", noted("use", resolve))
+    put(machine_file(sources), 50)
+    load(sources)
+    assert steps == ["fsync", "replace", "fsync", "use"]
+    assert [path.name for path in sources.state_dir.iterdir()] == ["machine.json"]
+    assert sources.state_dir.stat().st_mode & 0o777 == 0o700
+    steps.clear()
+    load(sources)
+    assert steps == ["use"]
+
+
+def test_a_directory_that_cannot_be_written_is_told_and_stops_nothing(sources: Sources) -> None:
+    put(machine_file(sources), 50)
+    sources.state_dir.write_text("a file in the way")
+    policy = load(sources)
+    assert (policy.state, policy.integer(CAP)) == (PolicyState.MANAGED, 50)
+    assert codes(policy)[0] == "GP032"
+    assert policy.diagnostics[0].severity == "warning"
+
+
+def test_a_failed_write_leaves_the_last_good_and_no_litter(
+    sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(machine_file(sources), 50)
+    load(sources)
+    before = (sources.state_dir / "machine.json").read_bytes()
+
+    def full(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        put(path, 20)
+        policy = load(sources)
+    assert (policy.integer(CAP), codes(policy)) == (20, ["GP032"])
+    assert "No space left" in policy.diagnostics[0].text
+    assert [path.name for path in sources.state_dir.iterdir()] == ["machine.json"]
+    assert (sources.state_dir / "machine.json").read_bytes() == before
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(data=st.data())
+def test_a_damaged_memory_is_none(sources: Sources, data: st.DataObject) -> None:
+    machine_file(sources).write_bytes(FULL)
+    load(sources)
+    memory = LastGood(sources.state_dir / "machine.json")
+    good = memory.read()
+    assert good
+    raw = bytearray(memory.path.read_bytes())
+    at = data.draw(st.integers(0, len(raw) - 1))
+    raw[at] ^= data.draw(st.integers(1, 255))
+    memory.path.write_bytes(raw)
+    assert memory.read() in (None, good)
+    memory.path.write_bytes(raw[:at])
+    assert memory.read() is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b"null", b"[" * 100_000, b'{"generation": 1}', b"\xff"]
+)
+def test_a_memory_of_another_form_is_none(tmp_path: Path, content: bytes) -> None:
+    memory = LastGood(tmp_path / "machine.json")
+    memory.path.write_bytes(content)
+    assert memory.read() is None
+
+
+@pytest.mark.parametrize(("key", "value"), [("mining.gone", 5), (CAP, 101), (CAP, "5")])
+def test_a_memory_that_this_version_does_not_understand_is_none(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    claims = [
+        {"key": key, "value": value, "level": "mandatory", "scope": "machine", "source": None}
+    ]
+    memory = LastGood(tmp_path / "machine.json")
+    document = {
+        "generation": 3, "claims": claims, "sha256": generation._checksum(3, claims),
+    }  # fmt: skip
+    memory.path.write_text(json.dumps(document))
+    assert memory.read() is None
+
+
+def damaged() -> list[bytes]:
+    """The file without each of its bytes, and with each bit of each byte flipped."""
+    shorter = [FULL[:at] + FULL[at + 1 :] for at in range(len(FULL))]
+    flipped = [
+        FULL[:at] + bytes([FULL[at] ^ 1 << bit]) + FULL[at + 1 :]
+        for at in range(len(FULL))
+        for bit in range(8)
+    ]
+    return shorter + flipped
+
+
+def test_no_damaged_byte_gives_anything_but_the_last_good_policy_or_another_valid_one(
+    sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+    path = machine_file(sources)
+    path.write_bytes(FULL)
+    good = load(sources)
+    memory = sources.state_dir / "machine.json"
+    shutil.copy(memory, sources.state_dir / "kept")
+    stale = looser = 0
+    for raw in damaged():
+        path.write_bytes(raw)
+        policy = load(sources)
+        shutil.copy(sources.state_dir / "kept", memory)
+        if policy.state is PolicyState.STALE:
+            stale += 1
+            assert policy.settings == good.settings
+            continue
+        # Not refused: then it is TOML that says exactly what is in force, as if the
+        # administrator had written it: another number.
+        said = tomllib.loads(raw.decode())["mandatory"]
+        for key in POLICY_KEYS:
+            value = policy.settings[key.name].value
+            written = said[key.group][key.field]
+            assert value == (
+                tuple(word for word in key.choices if word in written)
+                if isinstance(written, list)
+                else written
+            )
+            looser += key.is_looser(value, good.settings[key.name].value)
+    assert stale > 1000
+    assert looser < 20
+
+
+def rewrite(sources: Sources) -> None:
+    put(machine_file(sources), 7)
+
+
+def rename_over(sources: Sources) -> None:
+    new = put(sources.machine.dirs[0] / "new", 50)
+    new.replace(machine_file(sources))
+
+
+def swap_directory(sources: Sources) -> None:
+    etc = sources.machine.dirs[0]
+    shutil.copytree(etc, etc.with_name("new"))
+    etc.rename(etc.with_name("old"))
+    etc.with_name("new").rename(etc)
+
+
+def retarget_link(sources: Sources) -> None:
+    put(sources.machine.dirs[0].parent / "elsewhere.toml", 9)
+
+
+CHANGES: dict[str, Callable[[Sources], object]] = {
+    "rewritten": rewrite,
+    "renamed over": rename_over,
+    "new drop-in": lambda sources: put(sources.machine.dirs[1] / "70.toml", 5),
+    "unlinked": lambda sources: machine_file(sources).unlink(),
+    "made writable": lambda sources: machine_file(sources).chmod(0o666),
+    "directory swapped": swap_directory,
+    "directory made": lambda sources: sources.machine.dirs[2].mkdir(),
+    "behind a link": retarget_link,
+    "user's file": lambda sources: put(sources.user.path, 5),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_every_change_is_told_once_and_after_it_settled(
+    sources: Sources, change: Callable[[Sources], object]
+) -> None:
+    put(machine_file(sources), 50)
+    elsewhere = put(sources.machine.dirs[0].parent / "elsewhere.toml", 50)
+    (sources.machine.dirs[0] / "link.toml").symlink_to(elsewhere)
+    watch = PolicyWatch(sources)
+    assert [watch.changed() for _ in range(2)] == [False, False]
+    change(sources)
+    assert [watch.changed() for _ in range(4)] == [False, True, False, False]
+
+
+def test_a_change_in_a_directory_that_was_swapped_in_is_told(sources: Sources) -> None:
+    put(machine_file(sources), 50)
+    watch = PolicyWatch(sources)
+    swap_directory(sources)
+    assert [watch.changed() for _ in range(2)] == [False, True]
+    put(machine_file(sources), 7)
+    assert [watch.changed() for _ in range(2)] == [False, True]
+
+
+def test_nothing_is_told_while_files_keep_changing(sources: Sources) -> None:
+    watch = PolicyWatch(sources)
+    for percent in range(1, 11):
+        put(sources.machine.dirs[0] / f"{percent}.toml", percent)
+        assert not watch.changed()
+    assert watch.changed()
