@@ -262,14 +262,15 @@ class RunView(Card):
             self._efficiency.set_value(self.tr("No cap"))
 
     def _show_result(self, finished: Finished | None) -> None:
-        """What is known at the end only."""
-        share = energy = fmt.UNKNOWN
-        if finished is not None and finished.limit_share is not None:
-            share = fmt.percent(100 * finished.limit_share)
-        if finished is not None and finished.energy_j is not None:
-            energy = str(fmt.energy(finished.energy_j))
-        self._share.set_value(share)
-        self._energy.set_value(energy)
+        """What is known at the end only, and where the device was measured; else not there."""
+        share = finished.limit_share if finished else None
+        energy_j = finished.energy_j if finished else None
+        self._share.setVisible(share is not None)
+        self._energy.setVisible(energy_j is not None)
+        if share is not None:
+            self._share.set_value(fmt.percent(100 * share))
+        if energy_j is not None:
+            self._energy.set_value(str(fmt.energy(energy_j)))
 
     def _show_failure(self, failed: Failed) -> None:
         first, _, rest = failed.reason.partition("\n")
