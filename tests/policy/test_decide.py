@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gpupanel.model.decision import Verb
@@ -113,6 +113,9 @@ def test_the_closed_policy_throttles_and_kills_nothing() -> None:
     st.integers(1, 7200),
     st.sampled_from(Family),
 )
+@example(math.nan, 100, 50, 600, Family.MINING)
+@example(math.nan, 100, 50, 600, Family.AI)
+@example(-math.inf, 100, 50, 600, Family.AI)
 def test_what_starts_is_never_more_than_was_asked_or_is_allowed(
     seconds: float, asked_percent: int, cap_percent: int, limit_s: int, family: Family
 ) -> None:

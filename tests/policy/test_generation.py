@@ -218,12 +218,11 @@ def test_a_memory_that_this_version_does_not_understand_is_none(
     tmp_path: Path, key: str, value: object
 ) -> None:
     claims = [
-        {"key": key, "value": value, "level": "mandatory", "scope": "machine", "source": None}
+        {"key": one, "value": said, "level": "mandatory", "scope": "machine", "source": None}
+        for one, said in (("stress.max_run_seconds", 600), (key, value))
     ]
     memory = LastGood(tmp_path / "machine.json")
-    document = {
-        "generation": 3, "claims": claims, "sha256": generation._checksum(3, claims),
-    }  # fmt: skip
+    document = {"generation": 3, "claims": claims, "sha256": generation._checksum(3, claims)}
     memory.path.write_text(json.dumps(document))
     assert memory.read() is None
 

@@ -29,7 +29,7 @@ class Device:
 
     def until(self, end_s: float) -> None:
         """At least until ``end_s``, and to the end of the rest that follows."""
-        while True:
+        while self.now_s < end_s + 100:
             hold_s = self.limiter.wait_s(self.now_s)
             assert 0 <= hold_s <= MAX_HOLD_S
             if hold_s == 0 and self.now_s >= end_s and self.bursts[-1] == 0:
@@ -40,6 +40,7 @@ class Device:
                 self.bursts += [0] if self.bursts[-1] else []
             else:
                 self.run_one()
+        raise AssertionError("the limiter does not rest")
 
     def run_one(self) -> None:
         chunk_s = next(self.chunks)

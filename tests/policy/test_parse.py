@@ -147,6 +147,19 @@ def test_hostile_files_are_refused_with_a_place(raw: bytes, first: tuple[int, in
     assert faults(raw)[0] == (line, column, fault.value)
 
 
+def test_tomllib_sees_only_what_was_found_safe(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def noted(text: str) -> dict[str, Any]:
+        seen.append(text)
+        return {"schema": 1}
+
+    monkeypatch.setattr("gpupanel.policy.parse.tomllib.loads", noted)
+    # And what the scanner does not understand is refused even where tomllib has no objection.
+    assert faults("schema = 1\n = name\n" + "a." * 1000) == [(2, 2, "GP001")]
+    assert seen == ["schema = 1\n = name"]
+
+
 def test_many_faults_are_counted_and_not_listed() -> None:
     raw = "schema = 1\n" + "".join(f"k{n} = 1\n" for n in range(500))
     assert len(faults(raw)) == MAX_DIAGNOSTICS + 1

@@ -41,9 +41,10 @@ def test_files_apply_in_byte_order_of_their_names_whatever_their_directory(
     for directory, name, percent in [
         (etc, "60-b.toml", 3), (run, "50-z.toml", 2), (etc, "é.toml", 6), (run, "9-a.toml", 4),
         (etc, "10-a.toml", 1), (run, "a.toml", 5),
+        (etc, os.fsdecode(b"\xff.toml"), 8), (run, "\U0001f600.toml", 7),
     ]:  # fmt: skip
         put(directory, name, percent)
-    assert caps(sources) == [1, 2, 3, 4, 5, 6]
+    assert caps(sources) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 def test_of_one_name_the_strongest_directory_counts(sources: Sources) -> None:
