@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     import pyopencl as cl
 
 
+_INCLUDE = re.compile(r'^#include "([a-z_]+\.cl)"$', re.MULTILINE)
+
+
 def build(context: cl.Context, kernel_file: str, knobs: Mapping[str, int]) -> cl.Program:
     """Compile ``kernels/<kernel_file>`` with each knob as a macro.
 
@@ -20,11 +24,18 @@ def build(context: cl.Context, kernel_file: str, knobs: Mapping[str, int]) -> cl
     """
     import pyopencl as cl
 
-    directory = paths.data_dir("kernels")
-    source = (directory / kernel_file).read_text(encoding="utf-8")
-    options = ["-cl-std=CL1.2", "-I", str(directory)]
-    options += [f"-D{name}={value}" for name, value in knobs.items()]
+    options = ["-cl-std=CL1.2", *(f"-D{name}={value}" for name, value in knobs.items())]
     try:
-        return cl.Program(context, source).build(options=options)
+        return cl.Program(context, source_of(kernel_file)).build(options=options)
     except cl.RuntimeError as error:
         raise BuildFailed(f"{kernel_file} did not compile for this device: {error}") from error
+
+
+def source_of(kernel_file: str) -> str:
+    """The kernel with what it includes put in its place.
+
+    Not through ``-I``: drivers split build options at spaces, and paths have some.
+    """
+    directory = paths.data_dir("kernels")
+    source = (directory / kernel_file).read_text(encoding="utf-8")
+    return _INCLUDE.sub(lambda include: source_of(include[1]), source)

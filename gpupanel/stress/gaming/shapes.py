@@ -5,6 +5,8 @@ Points and colours are ``(3, N)``, one column per ray. Worker process only.
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np  # noqa: TID253 - worker process only
 from numpy.typing import NDArray  # noqa: TID253 - worker process only
 
@@ -67,7 +69,7 @@ def distance(p: Floats, axes: Floats) -> Floats:
     side = np.maximum(np.abs(fold_x - 12.5), fold_z)
     needle = np.maximum(side - 0.36 + 0.055 * y, 0.55 * (y - 3.1) + 0.83 * (side - 0.08))
     base = np.maximum(side - 0.60, y - 0.25)
-    nearest = np.minimum.reduce([steps, beam, cornice, plinth, 0.97 * needle, base])
+    nearest = reduce(np.minimum, [steps, beam, cornice, plinth, 0.97 * needle, base])
     nearest = np.minimum(nearest, _column(y, fold_x, fold_z))
     under = 5.45 - y
     high = np.flatnonzero(y > 4.3)

@@ -12,6 +12,8 @@ import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import xor
 from typing import Any
 
 import numpy as np  # noqa: TID253 - worker process only
@@ -218,7 +220,7 @@ class Ethash:
         self._repeat = None
         again = repeat.fetched.results()
         before = repeat.original.results
-        digest = int(np.bitwise_xor.reduce(np.array(again.digests, np.uint64)))
+        digest = reduce(xor, again.digests)
         passed = digest == before.digests[repeat.stripe] and again.found == _within(
             before.found, repeat.search
         )

@@ -313,7 +313,7 @@ def test_distance_never_oversteps() -> None:
     way = shapes.unit(rng.normal(size=points.shape))
     reached = points + way * np.maximum(free, 0.0) * rng.random(free.shape) ** 0.2
 
-    assert shapes.distance(reached, axes)[free > 0.0].min() > -0.012
+    assert np.min(shapes.distance(reached, axes)[free > 0.0]) > -0.012
 
 
 def test_oracle_texture_lookup_is_bilinear_and_repeats() -> None:
