@@ -80,7 +80,8 @@ class _Signals:
         self._reader.recv(64)
 
     def _close(self, _number: int, _frame: FrameType | None) -> None:
-        self._window.close()
+        """Python runs this wherever it is, also in the middle of painting: close after that."""
+        QTimer.singleShot(0, self._window.close)
 
 
 def make_application(choice: ThemeChoice) -> QApplication:
