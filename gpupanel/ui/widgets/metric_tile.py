@@ -128,6 +128,7 @@ class MetricTile(QWidget):
         if reason != self._reason:
             self._reason = reason
             self._refreshes = 0
+            self.update()
             self.setToolTip(self._help if reason is None else f"{self._help}\n{reason}")
 
     def _describe(self, value: Reading, series: Sequence[float | None], of: float | None) -> None:
