@@ -45,6 +45,9 @@ TUNING_TRIES = 3
 CHUNKS_IN_FLIGHT = 3
 """One runs; the others keep the device busy while the host verifies."""
 
+CAP_WINDOW_S = 0.4
+"""One burst and its rest: several chunks long, and short beside the second of a report."""
+
 REPORT_INTERVAL_S = 1.0
 WAKE_INTERVAL_S = 0.1
 """The loop looks for itself this often, should a driver forget to call back."""
@@ -191,7 +194,7 @@ class _Session:
     def _measure(self) -> Finished:
         now_s = time.monotonic()
         meter = self._output.meter = Meter(self._run, self._info.unit, now_s)
-        limiter = Limiter(self._orders.cap_percent)
+        limiter = Limiter(self._orders.cap_percent, CAP_WINDOW_S)
         in_flight: deque[tuple[int, Chunk]] = deque()
         next_report_s = now_s + REPORT_INTERVAL_S
         deadline_s = now_s + self._run.seconds

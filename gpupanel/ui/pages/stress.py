@@ -45,7 +45,7 @@ class StressPage(Page):
         self._idle = StateView(
             "stress",
             self.tr("No run yet"),
-            self.tr("Choose a load and press Start. Every result is checked on the processor."),
+            self.tr("Choose a load and press Start. Its results are checked while it runs."),
         )
         self.view = RunView()
         self._stack = QStackedWidget()

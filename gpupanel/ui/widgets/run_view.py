@@ -255,7 +255,9 @@ class RunView(Card):
         latest = live.finished or live.progress
         share = fmt.UNKNOWN
         if latest is not None and latest.uncapped_work_per_s > 0:
-            share = fmt.percent(100 * latest.work_per_s / latest.uncapped_work_per_s)
+            # Over the run: within one second a cap is a burst and a rest.
+            mean_per_s = latest.work / latest.seconds
+            share = fmt.percent(100 * mean_per_s / latest.uncapped_work_per_s)
         if cap < 100:
             self._efficiency.set_value(f"{share} / {fmt.percent(cap)}", Tone.WARN)
         else:
