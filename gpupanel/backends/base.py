@@ -6,11 +6,13 @@ in words, not exceptions: the machine without an NVIDIA card is the usual machin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from gpupanel.model.gpu import GpuId, GpuInfo, Reading, Sample, Unavailable
+from gpupanel.model.event import EventRecord
+from gpupanel.model.gpu import GpuId, GpuInfo, GpuState, ProcessSample, Reading, Sample, Unavailable
 from gpupanel.model.metrics import METRIC_BY_KEY
 
 
@@ -67,8 +69,26 @@ class Backend(Protocol):
             BackendError: Nothing of this GPU could be read.
         """
 
+    def processes(self) -> tuple[ProcessSample, ...]:
+        """Who uses ``gpus()`` now; rates are over the time since the last call.
+
+        Empty where the driver does not tell of processes. Wakes no GPU.
+        """
+
+    @property
+    def hidden_processes_reason(self) -> str:
+        """How many processes the last ``processes`` could not look into, and why; empty: none."""
+
     def close(self) -> None:
         """Let go of the driver; ``probe`` opens it again."""
+
+
+@runtime_checkable
+class EventSource(Protocol):
+    """A backend whose driver tells of events between ticks: Xid, ECC, clocks."""
+
+    def watch(self, on_event: Callable[[EventRecord], None]) -> None:
+        """Call ``on_event`` on a thread of its own, also after the driver comes back."""
 
 
 def checked(key: str, value: float) -> Reading:
@@ -79,6 +99,7 @@ def checked(key: str, value: float) -> Reading:
     return Unavailable(f"implausible: {value:.6g} {metric.unit}")
 
 
-def unavailable_sample(gpu_id: GpuId, reason: str) -> Sample:
+def unavailable_sample(gpu_id: GpuId, reason: str, state: GpuState = GpuState.ACTIVE) -> Sample:
     """A sample that says for every key of METRICS why it is not known."""
-    return Sample(gpu_id, dict.fromkeys(METRIC_BY_KEY, Unavailable(reason)))
+    nothing = Unavailable(reason)
+    return Sample(gpu_id, dict.fromkeys(METRIC_BY_KEY, nothing), state, limited_by=nothing)

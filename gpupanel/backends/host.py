@@ -15,9 +15,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gpupanel.backends.base import ProbeResult, ProbeState, checked
-from gpupanel.backends.powercap import PackagePower
-from gpupanel.backends.sysfs import read_number, read_text, unreadable
-from gpupanel.model.gpu import CPU_ID, GpuId, GpuInfo, GpuKind, Reading, Sample, Unavailable
+from gpupanel.backends.linux.powercap import PackagePower
+from gpupanel.backends.linux.sysfs import read_number, read_text, unreadable
+from gpupanel.model.gpu import (
+    CPU_ID,
+    GpuId,
+    GpuInfo,
+    GpuKind,
+    ProcessSample,
+    Reading,
+    Sample,
+    Unavailable,
+)
+from gpupanel.model.metrics import METRIC_BY_KEY
 
 _ON_WINDOWS: bool = sys.platform == "win32"
 
@@ -39,7 +49,7 @@ _NOISE = re.compile(
 """What processors carry in their name and nobody says."""
 
 _NO_FAN = Unavailable("a processor has no fan of its own to report")
-_NOT_COUNTED = Unavailable("a processor does not report this of its memory")
+_NOT_COUNTED = Unavailable("a processor does not report this")
 _NO_CLOCK = Unavailable("the kernel does not report it here")
 _WINDOWS = Unavailable("Windows does not report this of a processor")
 
@@ -60,6 +70,7 @@ class HostBackend:
     """
 
     name = "host"
+    hidden_processes_reason = ""
 
     def __init__(
         self, root: Path = Path("/"), clock_s: Callable[[], float] = _clock_with_sleep_s
@@ -92,18 +103,21 @@ class HostBackend:
 
         memory = psutil.virtual_memory()
         readings: dict[str, Reading] = {
+            **dict.fromkeys(METRIC_BY_KEY, _NOT_COUNTED),
             "utilization_gpu_percent": self._busy.percent(),
-            "utilization_memory_percent": _NOT_COUNTED,
             "power_draw_w": self._power.draw_w() if self._power else _WINDOWS,
             "power_limit_w": self._power.limit_w() if self._power else _WINDOWS,
             "temperature_gpu_c": self._temperature_c(),
             "memory_used_bytes": checked("memory_used_bytes", memory.used),
             "memory_total_bytes": checked("memory_total_bytes", memory.total),
             "clock_graphics_mhz": self._clock_mhz(),
-            "clock_memory_mhz": _NOT_COUNTED,
             "fan_speed_percent": _NO_FAN,
         }
         return Sample(gpu_id, readings)
+
+    def processes(self) -> tuple[ProcessSample, ...]:
+        """Empty: every process uses the processor."""
+        return ()
 
     def close(self) -> None:
         """See ``Backend.close``."""

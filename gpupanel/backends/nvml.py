@@ -1,31 +1,28 @@
-"""NVIDIA GPUs through NVML, on Linux and Windows; the one place that converts NVML's units.
+"""NVIDIA GPUs through NVML, on Linux and Windows: which there are, and whether they may be asked.
 
-No call of the tick blocks: nvmlDeviceGetPcieThroughput, which sleeps 20 ms, is never used. What
-a GPU does not support is asked once. A lost GPU is reported as lost and looked for again.
+No call of the tick blocks: nvmlDeviceGetPcieThroughput, which sleeps 20 ms, is never used. A
+sleeping GPU is left alone, an idle one let go of; a lost one is reported and looked for again.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from gpupanel.backends.base import ProbeResult, ProbeState, checked, unavailable_sample
-from gpupanel.model.errors import (
-    BackendError,
-    DriverMismatch,
-    DriverMissing,
-    GpuLost,
-    NotSupported,
-    PermissionDenied,
-)
-from gpupanel.model.gpu import GpuId, GpuInfo, GpuKind, Reading, Sample, Unavailable
-
-_LIBRARY = "nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"
+from gpupanel.backends.base import ProbeResult, ProbeState, unavailable_sample
+from gpupanel.backends.linux.proc import identity
+from gpupanel.backends.linux.sleep import PCI_DEVICES, SleepGate
+from gpupanel.backends.nvidia.nvml_details import described
+from gpupanel.backends.nvidia.nvml_events import EventWatch, OnEvent
+from gpupanel.backends.nvidia.nvml_library import FAULTS, Library
+from gpupanel.backends.nvidia.nvml_processes import Identify, ProcessLists
+from gpupanel.backends.nvidia.nvml_readings import Reader
+from gpupanel.backends.nvidia.nvml_rest import Rest
+from gpupanel.model.errors import BackendError, DriverMissing, NotSupported
+from gpupanel.model.gpu import GpuId, GpuInfo, GpuState, ProcessSample, Sample
 
 _DRIVER_FILES = ("/proc/driver/nvidia/version", "/dev/dxg")
 """One of them exists while a Linux kernel has the driver; the second is WSL's."""
@@ -33,107 +30,43 @@ _DRIVER_FILES = ("/proc/driver/nvidia/version", "/dev/dxg")
 _REINIT_INTERVAL_S = 10.0
 """Between two attempts to start NVML over; the other GPUs of the machine feel each."""
 
-_FAULTS: Mapping[int, tuple[type[BackendError], str]] = {
-    1: (GpuLost, "the NVIDIA driver let go of us; trying again"),
-    3: (NotSupported, "not reported by this GPU"),
-    4: (PermissionDenied, "the NVIDIA driver tells this to an administrator only"),
-    6: (BackendError, "the NVIDIA driver does not find it now"),
-    9: (DriverMissing, "the NVIDIA driver is not loaded"),
-    12: (DriverMissing, f"no NVIDIA driver on this machine ({_LIBRARY} not found)"),
-    13: (NotSupported, "not reported by this version of the NVIDIA driver"),
-    15: (GpuLost, "the GPU fell off the bus; if it stays away, power the machine off and on"),
-    16: (GpuLost, "the GPU needs a reset (nvidia-smi --gpu-reset, or reboot)"),
-    17: (PermissionDenied, "the operating system keeps this process from the GPU (cgroup)"),
-    18: (DriverMismatch, "the NVIDIA driver was updated; reboot to use it again"),
-    21: (BackendError, "the NVIDIA driver has no value yet"),
-    25: (NotSupported, "not reported by this version of the NVIDIA driver"),
-    27: (BackendError, "the NVIDIA driver has no value yet"),
-}
-"""nvmlReturn_t to our errors; the numbers are NVML's ABI."""  # fmt: skip
+_LOOK_INTERVAL_S = 30.0
+"""Between two looks for GPUs that came or went, and for whether they can sleep."""
 
-_NOT_REPORTED = Unavailable(_FAULTS[3][1])
+_NVIDIA = "0x10de"
+_DISPLAY_CLASS = "0x03"
+_NOT_THERE = {FAULTS[6][1], FAULTS[28][1]}
 
-_GRAPHICS, _MEMORY = 0, 2  # nvmlClockType_t
-_CHIP = 0  # nvmlTemperatureSensors_t
-_SLOWDOWN = 1  # nvmlTemperatureThresholds_t
-_MEMORY_V2 = 0x02000028  # sizeof(nvmlMemory_v2_t) | 2 << 24
+_REMOVED = "the GPU was removed"
+_LET_GO = "left alone, so that it can fall asleep"
 
-
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """One way to ask the driver.
-
-    Attributes:
-        function: Of pynvml; its first argument is the handle.
-        arguments: The others.
-        values: Its answer to one number per key, in the units of METRICS.
-    """
-
-    function: str
-    arguments: tuple[int, ...] = ()
-    values: Callable[[Any], tuple[float, ...]] = lambda number: (number,)
-
-
-_Forms = Mapping[tuple[str, ...], tuple[_Form, ...]]
-
-
-def _watts(milliwatts: int) -> tuple[float, ...]:
-    return (milliwatts / 1000,)
-
-
-def _used_and_total(memory: Any) -> tuple[float, ...]:  # noqa: ANN401 - pynvml has no types
-    return memory.used, memory.total
-
-
-_FORMS: _Forms = {
-    ("utilization_gpu_percent", "utilization_memory_percent"): (
-        _Form("nvmlDeviceGetUtilizationRates", values=lambda rates: (rates.gpu, rates.memory)),
-    ),
-    ("power_draw_w",): (_Form("nvmlDeviceGetPowerUsage", values=_watts),),
-    ("power_limit_w",): (_Form("nvmlDeviceGetEnforcedPowerLimit", values=_watts),),
-    ("temperature_gpu_c",): (
-        _Form("nvmlDeviceGetTemperature", (_CHIP,)),
-        # What the header announces to remain of it.
-        _Form("nvmlDeviceGetTemperatureV", (_CHIP,)),
-    ),
-    ("memory_used_bytes", "memory_total_bytes"): (
-        _Form("nvmlDeviceGetMemoryInfo", (_MEMORY_V2,), _used_and_total),
-        _Form("nvmlDeviceGetMemoryInfo", values=_used_and_total),
-    ),
-    ("clock_graphics_mhz",): (_Form("nvmlDeviceGetClockInfo", (_GRAPHICS,)),),
-    ("clock_memory_mhz",): (_Form("nvmlDeviceGetClockInfo", (_MEMORY,)),),
-    ("fan_speed_percent",): (
-        _Form("nvmlDeviceGetFanSpeed_v2", (0,)),
-        _Form("nvmlDeviceGetFanSpeed"),
-    ),
-}
-"""How each group of metrics is asked: the newest way first, then those of older drivers."""
-
-_LIMITS: Mapping[str, _Form] = {
-    "temperature_gpu_c": _Form("nvmlDeviceGetTemperatureThreshold", (_SLOWDOWN,)),
-    "clock_graphics_mhz": _Form("nvmlDeviceGetMaxClockInfo", (_GRAPHICS,)),
-    "clock_memory_mhz": _Form("nvmlDeviceGetMaxClockInfo", (_MEMORY,)),
-    "power_limit_w": _Form(
-        "nvmlDeviceGetPowerManagementLimitConstraints", values=lambda ends: _watts(ends[1])
-    ),
-}
-"""Where a GPU states the bound of a metric."""
+_Place = str | int
+"""Where to look for a GPU: a PCI address of sysfs; NVML's index where there is no sysfs."""
 
 
 @dataclass(slots=True)
 class _Device:
-    """One GPU that was there at the probe.
+    """One GPU that was there once.
 
     Attributes:
-        handle: NVML's; None while the GPU is lost, or after NVML was started over.
         bus_id: As NVML spells it, to find the GPU again.
-        forms: What is left of _FORMS for this GPU: what it did not support is gone.
+        gate: None where the system has no power state for it.
+        can_sleep: Whether the gate must be asked at all.
+        is_open: Whether its handle holds; not while it is lost, let go of, or NVML was shut down.
+        lost_since_unix_s: None while it is not lost.
     """
 
     info: GpuInfo
-    handle: object | None
     bus_id: str
-    forms: dict[tuple[str, ...], tuple[_Form, ...]] = field(default_factory=lambda: dict(_FORMS))
+    place: _Place
+    gate: SleepGate | None
+    reader: Reader
+    processes: ProcessLists
+    can_sleep: bool = False
+    is_open: bool = False
+    is_removed: bool = False
+    lost_since_unix_s: float | None = None
+    rest: Rest = field(default_factory=Rest)
 
 
 class NvmlBackend:
@@ -144,38 +77,56 @@ class NvmlBackend:
     """
 
     name = "nvml"
+    hidden_processes_reason = ""
 
-    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock_s: Callable[[], float] = time.monotonic,
+        pci_devices: Path | None = None,
+        identify: Identify = identity,
+        clock_unix_s: Callable[[], float] = time.time,
+    ) -> None:
         self._clock_s = clock_s
-        self._nvml: Any = None
+        self._clock_unix_s = clock_unix_s
+        self._identify = identify
+        self._pci = _PciCards(pci_devices or PCI_DEVICES)
+        self._nvml = Library()
         self._devices: dict[GpuId, _Device] = {}
+        self._places: tuple[_Place, ...] = ()
+        self._look_at_s = 0.0
         self._not_loaded = False
         self._reinit_at_s = float("-inf")
         self._outage = ""
+        self._on_event: OnEvent | None = None
+        self._watch: EventWatch | None = None
 
     def probe(self) -> ProbeResult:
-        """See ``Backend.probe``.
+        """See ``Backend.probe``; GPUs that sleep are left alone and found when they wake.
 
         Raises:
             BackendError: The driver is there and does not work, or nvidia-ml-py is missing.
         """
+        cards = self._pci.addresses()
+        if cards and all(self._pci.gate(card).is_asleep() for card in cards):
+            reason = "; ".join(f"the GPU at {card} is asleep and left alone" for card in cards)
+            return ProbeResult(self.name, ProbeState.ABSENT, reason)
         # nvmlInit makes the kernel load the driver: tried once, then only when it is loaded.
         if self._not_loaded and not _driver_is_loaded():
-            return ProbeResult(self.name, ProbeState.ABSENT, _FAULTS[9][1])
+            return ProbeResult(self.name, ProbeState.ABSENT, FAULTS[9][1])
         try:
-            self._init()
+            self._nvml.start()
         except DriverMissing as missing:
-            self._not_loaded = str(missing) == _FAULTS[9][1]
+            self._not_loaded = str(missing) == FAULTS[9][1]
             return ProbeResult(self.name, ProbeState.ABSENT, str(missing))
         try:
-            return self._enumerate()
+            return self._probed(self._meet())
         except BackendError:
             self.close()
             raise
 
     def gpus(self) -> tuple[GpuInfo, ...]:
         """See ``Backend.gpus``."""
-        return tuple(device.info for device in self._devices.values())
+        return tuple(device.info for device in self._devices.values() if not device.is_removed)
 
     def sample(self, gpu_id: GpuId) -> Sample:
         """See ``Backend.sample``; a lost GPU is a sample of reasons and looked for next time.
@@ -184,155 +135,272 @@ class NvmlBackend:
             KeyError: ``gpu_id`` is none of ``gpus()``.
         """
         device = self._devices[gpu_id]
+        now_s = self._clock_s()
+        if now_s >= self._look_at_s:
+            self._look_again(now_s)
+        unasked = self._left_alone(device, now_s)
+        if unasked is not None:
+            return unasked
         try:
-            if device.handle is None:
-                self._recover(device)
-            return Sample(gpu_id, self._readings(device))
+            if not device.is_open:
+                self._recover(device, now_s)
+            sample = device.reader.sample(now_s)
         except BackendError as fault:
-            device.handle = None
-            return unavailable_sample(gpu_id, str(fault))
+            device.is_open = False
+            return self._lost(device, str(fault))
+        device.lost_since_unix_s = None
+        if device.can_sleep:
+            self._rest(device, sample, now_s)
+        return sample
+
+    def processes(self) -> tuple[ProcessSample, ...]:
+        """See ``Backend.processes``; of GPUs that are awake and open."""
+        found: list[ProcessSample] = []
+        for device in self._devices.values():
+            if self._may_ask(device):
+                try:
+                    found += device.processes.read()
+                except BackendError:
+                    # Lost, as its next sample says; or no right to the list, which has no rows.
+                    continue
+        return tuple(found)
+
+    def watch(self, on_event: OnEvent) -> None:
+        """Hand Xid, ECC and clock events to ``on_event``, on a thread of its own; on Linux."""
+        self._on_event = on_event
+        self._watch_again()
 
     def close(self) -> None:
-        """See ``Backend.close``."""
+        """See ``Backend.close``; waits at most half a second for the thread of events."""
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch.join()
+            self._watch = None
         self._devices = {}
-        self._shutdown()
+        self._nvml.stop()
 
-    def _init(self) -> None:
-        """Load and start NVML.
+    def _left_alone(self, device: _Device, now_s: float) -> Sample | None:
+        """What to say of a GPU that must not be asked now; None of one that may."""
+        if device.is_removed:
+            return self._lost(device, _REMOVED)
+        if device.gate is None or not device.can_sleep:
+            return None
+        if device.gate.is_asleep():
+            device.rest.asleep()
+            return device.gate.asleep_sample(device.info.id)
+        device.rest.awake(now_s)
+        return unavailable_sample(device.info.id, _LET_GO) if device.rest.is_let_go else None
 
-        Raises:
-            BackendError: As ``_FAULTS`` says.
-        """
-        try:
-            import pynvml
-        except ImportError as error:
-            raise BackendError(f"{error}: install nvidia-ml-py") from error
-        self._nvml = pynvml
-        self._ask("nvmlInit")
-
-    def _ask(self, function: str, *arguments: object) -> Any:  # noqa: ANN401 - pynvml has no types
-        """Call NVML.
-
-        Raises:
-            BackendError: As ``_FAULTS`` says.
-        """
-        try:
-            return getattr(self._nvml, function)(*arguments)
-        except self._nvml.NVMLError as error:
-            unknown = (BackendError, f"{function}: NVML error {error.value} ({error})")
-            fault, text = _FAULTS.get(error.value, unknown)
-            raise fault(text) from error
-
-    def _enumerate(self) -> ProbeResult:
-        """Fill ``_devices``; a GPU that does not answer is missing there and named."""
-        silent = []
-        for index in range(self._ask("nvmlDeviceGetCount")):
-            try:
-                device = self._described(self._ask("nvmlDeviceGetHandleByIndex", index))
-            except BackendError as fault:
-                silent.append(f"GPU {index}: {fault}")
-            else:
-                self._devices[device.info.id] = device
+    def _probed(self, silent: Sequence[str]) -> ProbeResult:
         if self._devices:
+            self._look_at_s = self._clock_s() + _LOOK_INTERVAL_S
+            self._watch_again()
             return ProbeResult(self.name, ProbeState.OK, "; ".join(silent))
         self.close()
         if silent:
             return ProbeResult(self.name, ProbeState.FAILED, "; ".join(silent))
         return ProbeResult(self.name, ProbeState.ABSENT, "the NVIDIA driver sees no GPU")
 
-    def _described(self, handle: object) -> _Device:
-        bus_id: str = self._ask("nvmlDeviceGetPciInfo", handle).busId
-        limits = {key: self._stated(handle, form) for key, form in _LIMITS.items()}
-        memory = self._stated(handle, *_FORMS["memory_used_bytes", "memory_total_bytes"])
-        info = GpuInfo(
-            id=self._ask("nvmlDeviceGetUUID", handle),
-            name=self._ask("nvmlDeviceGetName", handle),
-            vendor="NVIDIA",
-            kind=GpuKind.GPU,
-            backend=self.name,
-            driver_version=self._ask("nvmlSystemGetDriverVersion"),
-            pci_bus_id=bus_id.lower(),
-            memory_total_bytes=int(memory) if memory else None,
-            limits={key: float(limit) for key, limit in limits.items() if limit},
-        )
-        return _Device(info, handle, bus_id)
-
-    def _stated(self, handle: object, *forms: _Form) -> float | None:
-        """The last number that the first working form answers; None where none works.
-
-        Raises:
-            GpuLost: The GPU went away meanwhile.
-        """
-        for form in forms:
-            try:
-                return form.values(self._ask(form.function, handle, *form.arguments))[-1]
-            except (NotSupported, PermissionDenied):
+    def _meet(self) -> list[str]:
+        """Add the GPUs that are new and awake to ``_devices``; returns what the others say."""
+        silent = []
+        places: tuple[_Place, ...] = self._pci.addresses()
+        if not places:
+            places = tuple(range(self._nvml.ask("nvmlDeviceGetCount")))
+        # An index is a name for a GPU only as long as none came or went.
+        is_same, self._places = places == self._places, places
+        known = {device.place for device in self._devices.values() if not device.is_removed}
+        for place in places:
+            gate = self._pci.gate(place) if isinstance(place, str) else None
+            if place in known and (gate is not None or is_same):
                 continue
-        return None
+            if gate is not None and gate.is_asleep():
+                silent.append(f"the GPU at {place} is asleep and left alone")
+                continue
+            try:
+                self._add(place, gate)
+            except BackendError as fault:
+                # The system's list has cards of other drivers and of other containers too.
+                if gate is None or str(fault) not in _NOT_THERE:
+                    silent.append(f"GPU {place}: {fault}")
+        return silent
 
-    def _readings(self, device: _Device) -> dict[str, Reading]:
-        readings: dict[str, Reading] = {}
-        for keys in _FORMS:
-            readings.update(self._read(device, keys))
-        # Some mobile boards report hundreds of watts too many: within METRICS, not within reason.
-        draw_w, most_w = readings["power_draw_w"], device.info.limits.get("power_limit_w")
-        if most_w and not isinstance(draw_w, Unavailable) and draw_w > 2 * most_w:
-            reason = f"implausible: {draw_w:.6g} W on a board of at most {most_w:.6g} W"
-            readings["power_draw_w"] = Unavailable(reason)
-        return readings
-
-    def _read(self, device: _Device, keys: tuple[str, ...]) -> Mapping[str, Reading]:
-        """The readings of ``keys``, in the newest form that this GPU and driver know.
+    def _add(self, place: _Place, gate: SleepGate | None) -> None:
+        """Describe the GPU there, unless it is known.
 
         Raises:
-            GpuLost: The GPU went away.
+            BackendError: It does not answer.
         """
-        while forms := device.forms[keys]:
-            form = forms[0]
-            try:
-                answer = self._ask(form.function, device.handle, *form.arguments)
-            except NotSupported:
-                device.forms[keys] = forms[1:]
-            except GpuLost:
-                raise
-            except BackendError as fault:
-                return dict.fromkeys(keys, Unavailable(str(fault)))
-            else:
-                values = zip(keys, form.values(answer), strict=True)
-                return {key: checked(key, value) for key, value in values}
-        return dict.fromkeys(keys, _NOT_REPORTED)
+        by_bus = isinstance(place, str)
+        function = "nvmlDeviceGetHandleByPciBusId" if by_bus else "nvmlDeviceGetHandleByIndex"
+        handle = self._nvml.ask(function, place.encode() if isinstance(place, str) else place)
+        gpu_id = self._nvml.ask("nvmlDeviceGetUUID", handle)
+        known = self._devices.get(gpu_id)
+        if known is not None:
+            known.place, known.gate, known.is_removed = place, gate, False
+            return
+        info = described(self._nvml, handle, self.name)
+        device = _Device(
+            info=info,
+            bus_id=self._nvml.ask("nvmlDeviceGetPciInfo", handle).busId,
+            place=place,
+            gate=gate,
+            reader=Reader(gpu_id, info.limits.get("power_limit_w")),
+            processes=ProcessLists(info, self._identify, self._clock_unix_s),
+            can_sleep=gate is not None and gate.can_sleep(),
+        )
+        self._open(device, handle)
+        self._devices[gpu_id] = device
 
-    def _recover(self, device: _Device) -> None:
+    def _open(self, device: _Device, handle: object) -> None:
+        device.reader.bind(self._nvml, handle)
+        device.processes.bind(self._nvml, handle)
+        device.is_open = True
+
+    def _look_again(self, now_s: float) -> None:
+        """Note GPUs that came or went."""
+        self._look_at_s = now_s + _LOOK_INTERVAL_S
+        for device in self._devices.values():
+            if device.gate is not None and not device.can_sleep:
+                device.can_sleep = device.gate.can_sleep()
+        cards = self._pci.addresses()
+        for device in self._devices.values():
+            device.is_removed = isinstance(device.place, str) and device.place not in cards
+            device.is_open = device.is_open and not device.is_removed
+        if self._nvml.is_started and not self._outage:
+            try:
+                self._meet()
+            except BackendError:
+                # NVML itself failed: so will the reading that follows, and say why.
+                return
+            self._watch_again()
+
+    def _may_ask(self, device: _Device) -> bool:
+        """Whether it has a handle and is awake."""
+        if not device.is_open:
+            return False
+        return not (device.can_sleep and device.gate is not None and device.gate.is_asleep())
+
+    def _lost(self, device: _Device, reason: str) -> Sample:
+        if device.lost_since_unix_s is None:
+            device.lost_since_unix_s = self._clock_unix_s()
+        sample = unavailable_sample(device.info.id, reason, GpuState.LOST)
+        return replace(sample, state_since_unix_s=device.lost_since_unix_s)
+
+    def _recover(self, device: _Device, now_s: float) -> None:
         """Get a handle again, at times by starting NVML over.
 
         Raises:
             BackendError: Not this time.
         """
-        now_s = self._clock_s()
-        if now_s >= self._reinit_at_s:
+        if device.lost_since_unix_s is not None and now_s >= self._reinit_at_s:
+            # The thread's hold on NVML would keep the old state alive: it ends by itself soon.
+            if self._is_watching():
+                raise BackendError("the NVIDIA driver is being started over")
             self._reinit_at_s = now_s + _REINIT_INTERVAL_S
+            self._start_over()
+        elif not self._nvml.is_started and not self._outage:
             self._start_over()
         if self._outage:
             raise BackendError(self._outage)
-        device.handle = self._ask("nvmlDeviceGetHandleByPciBusId", device.bus_id)
+        self._open(device, self._nvml.ask("nvmlDeviceGetHandleByPciBusId", device.bus_id.encode()))
+        self._watch_again()
+
+    def _is_watching(self) -> bool:
+        """Whether the thread of events still holds NVML; asks it to end."""
+        if self._watch is None:
+            return False
+        self._watch.stop()
+        if self._watch.is_alive:
+            return True
+        self._watch = None
+        return False
 
     def _start_over(self) -> None:
         """Shut NVML down and start it; every handle is void then."""
         for device in self._devices.values():
-            device.handle = None
-        self._shutdown()
+            device.is_open = False
+        self._nvml.stop()
         try:
-            self._init()
+            self._nvml.start()
         except BackendError as fault:
             self._outage = str(fault)
         else:
             self._outage = ""
 
-    def _shutdown(self) -> None:
-        # The driver may have gone before us; there is nothing left to let go of then.
-        if self._nvml is not None:
-            with suppress(BackendError):
-                self._ask("nvmlShutdown")
+    def _watch_again(self) -> None:
+        """Start the thread of events if somebody listens and none runs."""
+        if sys.platform != "win32" and self._on_event is not None and self._nvml.is_started:
+            if self._watch is not None and self._watch.is_alive:
+                return
+            opened = {one.info.id: one.bus_id for one in self._devices.values() if one.is_open}
+            self._watch = EventWatch(opened, self._on_event, self._clock_unix_s)
+            self._watch.start()
+
+    def _rest(self, device: _Device, sample: Sample, now_s: float) -> None:
+        """Let go of NVML once all GPUs that can sleep are idle; the others open it again."""
+        if sample.readings["utilization_gpu_percent"] != 0:
+            device.rest.used()
+            return
+        device.rest.idle(now_s)
+        sleepers = [one for one in self._devices.values() if one.can_sleep and one.is_open]
+        if not all(one.rest.is_due(now_s) for one in sleepers):
+            return
+        if busy := [one for one in sleepers if _has_processes(one)]:
+            for one in busy:
+                one.rest.used()
+            return
+        if self._watch is not None:
+            self._watch.stop()
+        for one in sleepers:
+            one.rest.let_go(now_s)
+        for one in self._devices.values():
+            one.is_open = False
+        self._nvml.stop()
+
+
+class _PciCards:
+    """The NVIDIA display cards in sysfs; empty where there is no sysfs.
+
+    Vendor and class are read once for each address, so that looking again opens no file.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._is_ours: dict[str, bool] = {}
+        self._gates: dict[str, SleepGate] = {}
+
+    def addresses(self) -> tuple[str, ...]:
+        """In order."""
+        try:
+            names = {entry.name for entry in self._root.iterdir()}
+        except OSError:
+            return ()
+        known = self._is_ours
+        self._is_ours = {name: known[name] if name in known else self._look(name) for name in names}
+        return tuple(sorted(name for name, is_ours in self._is_ours.items() if is_ours))
+
+    def gate(self, address: str) -> SleepGate:
+        """Always the same for an address."""
+        return self._gates.setdefault(address, SleepGate(self._root / address))
+
+    def _look(self, name: str) -> bool:
+        try:
+            vendor = (self._root / name / "vendor").read_text(encoding="ascii", errors="replace")
+            kind = (self._root / name / "class").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            return False
+        return vendor.strip() == _NVIDIA and kind.startswith(_DISPLAY_CLASS)
+
+
+def _has_processes(device: _Device) -> bool:
+    try:
+        return bool(device.processes.pids())
+    except NotSupported:
+        return False
+    except BackendError:
+        # Not known whether anybody uses it: then it is used.
+        return True
 
 
 def _driver_is_loaded() -> bool:

@@ -6,14 +6,19 @@ Names and not classes: a vendor's library is imported when its stack is probed, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import NamedTuple
 
 from gpupanel.backends.base import Backend, ProbeResult, ProbeState
 from gpupanel.model.errors import BackendError
+from gpupanel.model.gpu import GpuId, GpuInfo, ProcessSample, Unavailable
 
 BACKENDS: tuple[str, ...] = (
     "gpupanel.backends.nvml:NvmlBackend",
+    "gpupanel.backends.amdgpu:AmdgpuBackend",
+    "gpupanel.backends.intel:IntelBackend",
+    "gpupanel.backends.wddm:WddmBackend",
     "gpupanel.backends.host:HostBackend",
 )
 """``module:Class`` in the order in which their GPUs are listed."""
@@ -49,6 +54,55 @@ def probed_again(opened: Opened) -> Opened:
             else (missing[last.name], _probed(missing[last.name]))
             for last in opened.results
         ]
+    )
+
+
+def listed(backends: Sequence[Backend]) -> tuple[tuple[Backend, GpuInfo], ...]:
+    """The GPUs of ``backends``, each once and with the backend that reads it.
+
+    Two driver stacks may know one card (NVML and Windows itself): the earlier in ``backends``
+    keeps it, and the card is the same where the PCI address is.
+    """
+    gpus: list[tuple[Backend, GpuInfo]] = []
+    addresses: set[str] = set()
+    for backend in backends:
+        new = [(backend, gpu) for gpu in backend.gpus() if gpu.pci_bus_id not in addresses]
+        gpus.extend(new)
+        addresses.update(gpu.pci_bus_id for _, gpu in new if gpu.pci_bus_id)
+    return tuple(gpus)
+
+
+def merged(
+    processes: Sequence[ProcessSample], backends: Sequence[Backend]
+) -> tuple[ProcessSample, ...]:
+    """``processes`` under the ids of ``listed``; one row for each process and GPU.
+
+    What the first driver stack does not know of a process, a later one may: Windows tells the
+    memory that NVML does not.
+    """
+    shown = [gpu for _, gpu in listed(backends)]
+    by_address = {gpu.pci_bus_id: gpu.id for gpu in reversed(shown)}
+    known_as = {
+        gpu.id: by_address.get(gpu.pci_bus_id, gpu.id)
+        for backend in backends
+        for gpu in backend.gpus()
+        if gpu not in shown
+    }
+    rows: dict[tuple[GpuId, int], ProcessSample] = {}
+    for process in processes:
+        row = replace(process, gpu_id=known_as.get(process.gpu_id, process.gpu_id))
+        first = rows.get((row.gpu_id, row.pid))
+        rows[row.gpu_id, row.pid] = _completed(first, row) if first else row
+    return tuple(rows.values())
+
+
+def _completed(first: ProcessSample, second: ProcessSample) -> ProcessSample:
+    memory, load = first.memory_used_bytes, first.utilization_percent
+    return replace(
+        first,
+        memory_used_bytes=second.memory_used_bytes if isinstance(memory, Unavailable) else memory,
+        utilization_percent=second.utilization_percent if isinstance(load, Unavailable) else load,
+        engines={**second.engines, **first.engines},
     )
 
 

@@ -12,6 +12,7 @@ GpupanelError
 │   ├── DeviceNotFound         no OpenCL device answers to this GPU id
 │   ├── BuildFailed            the kernel did not compile; carries the log
 │   └── VerificationFailed     the device computed a wrong result
+├── HistoryRefused             remembered readings could not be opened, read or written
 ├── RunDenied                  policy does not allow this run; carries the Decision
 └── ProtocolError              the other end spoke out of turn or not at all
     └── ServiceUnreachable     nobody answers at the other end
@@ -80,6 +81,10 @@ class BuildFailed(WorkloadError):
 
 class VerificationFailed(WorkloadError):
     """The device computed a wrong result."""
+
+
+class HistoryRefused(GpupanelError):
+    """Remembered readings could not be opened, read or written; what is there stays there."""
 
 
 class RunDenied(GpupanelError):

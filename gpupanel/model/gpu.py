@@ -45,6 +45,8 @@ class GpuInfo:
         memory_total_bytes: None where the driver does not tell.
         limits: Bounds of metrics that this GPU states, by metric key (power_limit_w and so on),
             for the limit line of a chart.
+        details: What else a person may want to know: VBIOS version, ECC and MIG mode, the
+            greatest PCIe link; label to text.
     """
 
     id: GpuId
@@ -56,6 +58,7 @@ class GpuInfo:
     pci_bus_id: str | None = None
     memory_total_bytes: int | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
+    details: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The contract of ``gpupanelctl gpus --json``."""
@@ -69,6 +72,7 @@ class GpuInfo:
             "pci_bus_id": self.pci_bus_id,
             "memory_total_bytes": self.memory_total_bytes,
             "limits": dict(self.limits),
+            "details": dict(self.details),
         }
 
     @classmethod
@@ -88,20 +92,52 @@ class GpuInfo:
             pci_bus_id=document["pci_bus_id"],
             memory_total_bytes=document["memory_total_bytes"],
             limits=document["limits"],
+            details=document["details"],
         )
+
+
+class GpuState(StrEnum):
+    """Whether a GPU can be read at all."""
+
+    ACTIVE = "active"
+    ASLEEP = "asleep"
+    """Powered down to save energy; left alone."""
+    LOST = "lost"
+    """Fell off the bus, is being reset, or its driver is gone."""
+
+
+NOT_TOLD = Unavailable("not reported by this GPU")
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """All readings of one GPU at one instant, by metric key."""
+    """One GPU at one instant.
+
+    Attributes:
+        readings: By metric key; all Unavailable while the GPU is not active.
+        state_since_unix_s: Since when it has been in this state; None if that is not known.
+        limited_by: What holds the clocks down now, names of LIMITS; empty for nothing.
+        limited_s: How long each of LIMITS has held them down since the driver was loaded, where
+            the driver counts it.
+    """
 
     gpu_id: GpuId
     readings: Mapping[str, Reading]
+    state: GpuState = GpuState.ACTIVE
+    state_since_unix_s: float | None = None
+    limited_by: tuple[str, ...] | Unavailable = NOT_TOLD
+    limited_s: Mapping[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The contract of ``gpupanelctl sample --json``, one entry of its ``gpus``."""
+        limits = self.limited_by
         return {
             "id": self.gpu_id,
+            "state": self.state.value,
+            "state_since_unix_s": self.state_since_unix_s,
+            "limited_by": None if isinstance(limits, Unavailable) else list(limits),
+            "limited_by_unavailable": limits.reason if isinstance(limits, Unavailable) else None,
+            "limited_s": dict(self.limited_s),
             "metrics": {
                 key: reading
                 for key, reading in self.readings.items()
@@ -119,7 +155,16 @@ class Sample:
         """Inverse of ``as_json``."""
         readings: dict[str, Reading] = dict(document["metrics"])
         readings.update({key: Unavailable(why) for key, why in document["unavailable"].items()})
-        return cls(gpu_id=document["id"], readings=readings)
+        limits = document["limited_by"]
+        why_no_limits = document["limited_by_unavailable"]
+        return cls(
+            gpu_id=document["id"],
+            readings=readings,
+            state=GpuState(document["state"]),
+            state_since_unix_s=document["state_since_unix_s"],
+            limited_by=Unavailable(why_no_limits) if limits is None else tuple(limits),
+            limited_s=document["limited_s"],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +196,82 @@ class Snapshot:
             time_monotonic_s=document["time_monotonic_s"],
             samples=tuple(Sample.from_json(entry) for entry in document["gpus"]),
         )
+
+
+class ProcessKind(StrEnum):
+    """What a process uses a GPU for, as the driver tells it."""
+
+    COMPUTE = "compute"
+    GRAPHICS = "graphics"
+    BOTH = "both"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSample:
+    """One process on one GPU at one instant.
+
+    Attributes:
+        started: What tells it from a later process of the same pid: clock ticks since boot on
+            Linux, FILETIME on Windows; 0 where it cannot be read.
+        user: None where the system does not tell.
+        utilization_percent: Of the engine that it uses most.
+        engines: Utilization by the driver's own name of the engine: gfx, compute, dec.
+    """
+
+    gpu_id: GpuId
+    pid: int
+    started: int
+    name: str
+    user: str | None
+    kind: ProcessKind
+    memory_used_bytes: Reading
+    utilization_percent: Reading
+    engines: Mapping[str, float] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """One entry of ``gpupanelctl processes --json``; a value that is not known is null."""
+        return {
+            "gpu": self.gpu_id,
+            "pid": self.pid,
+            "started": self.started,
+            "name": self.name,
+            "user": self.user,
+            "kind": self.kind.value,
+            "memory_used_bytes": _or_none(self.memory_used_bytes),
+            "utilization_percent": _or_none(self.utilization_percent),
+            "engines": dict(self.engines),
+            "unavailable": {
+                key: reading.reason
+                for key, reading in (
+                    ("memory_used_bytes", self.memory_used_bytes),
+                    ("utilization_percent", self.utilization_percent),
+                )
+                if isinstance(reading, Unavailable)
+            },
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> ProcessSample:
+        """Inverse of ``as_json``."""
+        why = document["unavailable"]
+
+        def reading(key: str) -> Reading:
+            value: float | None = document[key]
+            return Unavailable(why[key]) if value is None else value
+
+        return cls(
+            gpu_id=document["gpu"],
+            pid=document["pid"],
+            started=document["started"],
+            name=document["name"],
+            user=document["user"],
+            kind=ProcessKind(document["kind"]),
+            memory_used_bytes=reading("memory_used_bytes"),
+            utilization_percent=reading("utilization_percent"),
+            engines=document["engines"],
+        )
+
+
+def _or_none(reading: Reading) -> float | None:
+    return None if isinstance(reading, Unavailable) else reading

@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gpupanel.backends.host import HostBackend
-from gpupanel.backends.powercap import PackagePower
+from gpupanel.backends.linux.powercap import PackagePower
 from gpupanel.model.gpu import CPU_ID, GpuKind, Reading, Unavailable
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the files of a Linux kernel")

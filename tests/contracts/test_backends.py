@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
+from gpupanel.backends.amdgpu import AmdgpuBackend
 from gpupanel.backends.base import Backend, ProbeState, checked, unavailable_sample
+from gpupanel.backends.intel import IntelBackend
 from gpupanel.backends.nvml import NvmlBackend
 from gpupanel.backends.registry import BACKENDS, open_backends
 from gpupanel.model.gpu import CPU_ID, GpuInfo, Sample, Unavailable
 from gpupanel.model.metrics import METRIC_BY_KEY, METRICS, Metric
-from tests.backends import fake_nvml
-from tests.backends.fake_nvml import FakeGpu, FakeNvml
+from tests.backends import fake_windows, nvml_double
 
 
 @pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
+def backend(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    recorded_card: Callable[[str], Path],
+    sysfs_of: Callable[..., Path],
+) -> Backend:
     """Each backend, opened: on this machine's parts, or on the double of what it lacks."""
-    fake_nvml.install(monkeypatch, FakeNvml(FakeGpu(), fake_nvml.second_gpu()))
+    nvml_double.install(monkeypatch)
+    fake_windows.install(monkeypatch, fake_windows.FakeWindows())
+    recorded: Mapping[str, Callable[[], Backend]] = {
+        "amdgpu": lambda: AmdgpuBackend(sysfs_of(recorded_card("amd-rx6900xt"))),
+        "intel": lambda: IntelBackend(sysfs_of(recorded_card("intel-b580"))),
+    }
     module, _, cls = str(request.param).partition(":")
-    made: Backend = getattr(import_module(module), cls)()
+    default: Callable[[], Backend] = getattr(import_module(module), cls)
+    make = recorded.get(module.rpartition(".")[2], default)
+    made = make()
     assert made.probe().state is ProbeState.OK
     return made
 
@@ -66,12 +81,12 @@ def test_it_reports_no_metric_that_the_table_does_not_know_it_for(backend: Backe
 def test_a_whole_nvidia_card_reports_all_that_the_table_promises(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    card = FakeGpu()
-    fake_nvml.install(monkeypatch, FakeNvml(card))
+    nvml_double.install(monkeypatch, 1)
     backend = NvmlBackend()
     backend.probe()
     promised = {metric.key for metric in METRICS if "nvml" in metric.sources}
-    assert set(backend.sample(card.uuid).as_json()["metrics"]) == promised
+    backend.sample(nvml_double.gpu_id(0))
+    assert set(backend.sample(nvml_double.gpu_id(0)).as_json()["metrics"]) == promised
 
 
 def test_after_close_it_lists_nothing_and_opens_again(backend: Backend) -> None:

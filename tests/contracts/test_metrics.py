@@ -10,14 +10,17 @@ import pytest
 from gpupanel.backends.registry import BACKENDS
 from gpupanel.model.metrics import METRIC_BY_KEY, METRICS, Metric
 
-SUFFIX_BY_UNIT = {
-    "%": "_percent",
-    "W": "_w",
-    "°C": "_c",
-    "MHz": "_mhz",
-    "B": "_bytes",
-    "B/s": "_bytes_per_s",
-    "J": "_j",
+SUFFIXES_BY_UNIT: dict[str, tuple[str, ...]] = {
+    "%": ("_percent",),
+    "W": ("_w",),
+    "°C": ("_c",),
+    "MHz": ("_mhz",),
+    "B": ("_bytes",),
+    "B/s": ("_bytes_per_s",),
+    "J": ("_j",),
+    "mV": ("_mv",),
+    "rpm": ("_rpm",),
+    "": ("_count", "_state", "_generation", "_width"),
 }
 
 
@@ -30,8 +33,8 @@ def test_keys_and_labels_are_unique() -> None:
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.key)
 class TestRow:
     def test_the_key_ends_in_its_unit(self, metric: Metric) -> None:
-        assert re.fullmatch(r"[a-z]+(_[a-z]+)+", metric.key)
-        assert metric.key.endswith(SUFFIX_BY_UNIT[metric.unit])
+        assert re.fullmatch(r"[a-z]+(_[a-z0-9]+)+", metric.key)
+        assert metric.key.endswith(SUFFIXES_BY_UNIT[metric.unit])
 
     def test_the_bounds_are_bounds(self, metric: Metric) -> None:
         assert metric.low < metric.high < float("inf")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpupanel.backends.base import checked
-from gpupanel.backends.sysfs import read_number, read_text, unreadable
+from gpupanel.backends.linux.sysfs import read_number, read_text, unreadable
 from gpupanel.model.gpu import Reading, Unavailable
 from gpupanel.model.metrics import METRIC_BY_KEY
 

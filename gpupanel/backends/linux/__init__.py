@@ -1,0 +1,1 @@
+"""What the Linux backends stand on: sysfs, hwmon, fdinfo, power states."""
