@@ -44,6 +44,18 @@ def user_state_dir() -> Path:
     return Path(appdirs.user_state_dir(_APP, appauthor=False))
 
 
+def user_data_dir() -> Path:
+    """What this user's gpupanel keeps for good: the history of readings."""
+    import appdirs
+
+    return Path(appdirs.user_data_dir(_APP, appauthor=False))
+
+
+def user_history_file() -> Path:
+    """The database of readings, energy and events that the user's agent writes."""
+    return user_data_dir() / "history.db"
+
+
 def user_cache_dir() -> Path:
     """What can be made again: light caches, built programs."""
     import appdirs

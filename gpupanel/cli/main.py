@@ -15,6 +15,8 @@ from gpupanel.model.errors import GpupanelError, RunDenied, ServiceUnreachable
 NOUNS: Mapping[str, str] = {
     "gpus": "list GPUs, and why a driver stack is not there",
     "sample": "print readings, once a second",
+    "processes": "list the processes that use a GPU",
+    "history": "export remembered readings; energy in kWh and its cost",
     "stress": "list and run loads: mining, AI, gaming",
     "policy": "validate policy files; show what is in force and who says so",
 }

@@ -14,6 +14,7 @@ from math import floor, isnan, nan
 from typing import NamedTuple
 
 from gpupanel.model.gpu import GpuId, Snapshot, Unavailable
+from gpupanel.model.metrics import METRIC_BY_KEY
 
 _SeriesId = tuple[GpuId, str]
 
@@ -57,7 +58,7 @@ class History:
             (sample.gpu_id, key): reading
             for sample in snapshot.samples
             for key, reading in sample.readings.items()
-            if not isinstance(reading, Unavailable)
+            if METRIC_BY_KEY[key].is_remembered and not isinstance(reading, Unavailable)
         }
         for tier in self._tiers:
             tier.append(snapshot.time_monotonic_s, numbers)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from math import floor
 
-from gpupanel.backends.base import Backend, ProbeResult, unavailable_sample
-from gpupanel.backends.registry import Opened, probed_again
+from gpupanel.backends.base import Backend, EventSource, ProbeResult, unavailable_sample
+from gpupanel.backends.registry import Opened, listed, merged, probed_again
 from gpupanel.model.errors import BackendError
-from gpupanel.model.gpu import GpuId, GpuInfo, Sample, Snapshot
+from gpupanel.model.event import EventRecord
+from gpupanel.model.gpu import GpuId, GpuInfo, ProcessSample, Sample, Snapshot
 
 _REPROBE_INTERVAL_S = 30.0
 """Between two looks for a driver that was not there."""
@@ -51,7 +53,7 @@ class Sampler:
 
     def gpus(self) -> tuple[GpuInfo, ...]:
         """The GPUs that the next tick reads."""
-        return tuple(info for backend in self._opened.backends for info in backend.gpus())
+        return tuple(info for _, info in listed(self._opened.backends))
 
     def probe_results(self) -> tuple[ProbeResult, ...]:
         """What the last look for each driver stack found."""
@@ -77,11 +79,34 @@ class Sampler:
             time_unix_s=self._clock.unix_s(),
             time_monotonic_s=now_s,
             samples=tuple(
-                _sample(backend, info.id)
-                for backend in self._opened.backends
-                for info in backend.gpus()
+                _sample(backend, info.id) for backend, info in listed(self._opened.backends)
             ),
         )
+
+    def watch(self, on_event: Callable[[EventRecord], None]) -> None:
+        """Have drivers that tell of events between ticks call ``on_event`` on threads of theirs."""
+        for backend in (*self._opened.backends, *self._opened.unopened):
+            if isinstance(backend, EventSource):
+                backend.watch(on_event)
+
+    def close(self) -> None:
+        """Let go of every driver; belongs to the thread of ``tick``."""
+        for backend in self._opened.backends:
+            backend.close()
+
+    def processes(self) -> tuple[tuple[ProcessSample, ...], tuple[str, ...]]:
+        """Who uses the GPUs that are listed, and who could not be looked into.
+
+        Belongs to the thread of ``tick``. A backend that fails has nobody to show; its GPUs'
+        samples say what is wrong.
+        """
+        found: list[ProcessSample] = []
+        hidden: set[str] = set()
+        for backend in self._opened.backends:
+            with suppress(BackendError):
+                found += backend.processes()
+            hidden.add(backend.hidden_processes_reason)
+        return merged(found, self._opened.backends), tuple(sorted(hidden - {""}))
 
     def run(
         self, stop: threading.Event, interval_s: float, on_snapshot: Callable[[Snapshot], None]

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from gpupanel.backends.base import ProbeResult, ProbeState
 from gpupanel.backends.registry import Opened, open_backends
 from gpupanel.model.errors import GpuLost
-from gpupanel.model.gpu import CPU_ID, GpuId, GpuInfo, GpuKind, Sample, Snapshot, Unavailable
+from gpupanel.model.gpu import (
+    CPU_ID,
+    GpuId,
+    GpuInfo,
+    GpuKind,
+    ProcessSample,
+    Sample,
+    Snapshot,
+    Unavailable,
+)
 from gpupanel.model.metrics import METRIC_BY_KEY
 from gpupanel.sampling.sampler import Clock, Sampler, next_deadline_s
 
@@ -42,6 +51,8 @@ class Time:
 class Driver:
     """A double of a driver stack with some GPUs, each of which may fail."""
 
+    hidden_processes_reason = ""
+
     def __init__(self, name: str, *gpu_ids: GpuId) -> None:
         self.name = name
         self.ids = gpu_ids
@@ -64,6 +75,9 @@ class Driver:
         if gpu_id in self.failures:
             raise GpuLost(self.failures[gpu_id])
         return Sample(gpu_id, {POWER: 100.0})
+
+    def processes(self) -> tuple[ProcessSample, ...]:
+        raise AssertionError("nobody asked")
 
     def close(self) -> None:
         raise AssertionError("the sampler opened nothing")
@@ -258,3 +272,18 @@ def test_the_next_deadline_is_the_first_point_of_the_grid_ahead(
     assert deadline_s <= max(now_s, last_s) + interval_s + rounding_s
     steps = (deadline_s - last_s) / interval_s
     assert steps == pytest.approx(round(steps), abs=1e-6)
+
+
+def test_a_card_that_two_stacks_know_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def placed(self: Driver) -> tuple[GpuInfo, ...]:
+        return tuple(
+            GpuInfo(gpu_id, gpu_id, "V", GpuKind.GPU, self.name, pci_bus_id="00000000:01:00.0")
+            for gpu_id in self.ids
+        )
+
+    monkeypatch.setattr(Driver, "gpus", placed)
+    vendor, system = Driver("vendor", "GPU-1"), Driver("system", "PCI-1")
+    system.on_sample = lambda: pytest.fail("read twice")
+    sampler = Sampler(opened(vendor, system))
+    assert [gpu.id for gpu in sampler.gpus()] == ["GPU-1"]
+    assert [sample.gpu_id for sample in sampler.tick().samples] == ["GPU-1"]

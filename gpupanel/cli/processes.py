@@ -1,0 +1,92 @@
+"""``gpupanelctl processes``: who uses the GPUs, and how much."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gpupanel.cli.exit_codes import ExitCode
+from gpupanel.cli.text import columns
+from gpupanel.ipc.client import Client
+from gpupanel.model.gpu import ProcessSample, Reading, Unavailable
+
+UNKNOWN = "–"
+HEADING = ("GPU", "PID", "USER", "NAME", "TYPE", "GPU%", "MEMORY")
+MIB = 1 << 20
+
+LOOKS_FOR_RATES = 2
+"""The first look at a counter says nothing of its rate."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document a look")
+    parser.add_argument("--gpu", metavar="ID", help="only the processes of this GPU")
+    parser.add_argument("--interval", type=_interval_s, default=1.0, metavar="SECONDS")
+    parser.add_argument("--watch", action="store_true", help="keep printing")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print what was used over one interval, or go on with the next ones."""
+    with Client() as client:
+        client.call("subscribe", {"topic": "processes", "interval_s": arguments.interval})
+        for look, (_, params) in enumerate(client.notifications(), start=1):
+            if look < LOOKS_FOR_RATES:
+                continue
+            _print(params, arguments)
+            for reason in params.get("hidden", ()):
+                print(reason, file=sys.stderr)
+            if not arguments.watch:
+                break
+    return ExitCode.OK
+
+
+def _print(params: Mapping[str, Any], arguments: argparse.Namespace) -> None:
+    entries = [entry for entry in params["processes"] if arguments.gpu in (None, entry["gpu"])]
+    if arguments.json:
+        print(json.dumps({"processes": entries}), flush=True)
+        return
+    samples = [ProcessSample.from_json(entry) for entry in entries]
+    print(_table(samples) if samples else "no process uses a GPU", flush=True)
+
+
+def _table(samples: Sequence[ProcessSample]) -> str:
+    """The busiest first, GPU by GPU."""
+    ordered = sorted(samples, key=lambda sample: (sample.gpu_id, -_rank(sample), sample.pid))
+    return columns([HEADING, *(_row(sample) for sample in ordered)])
+
+
+def _rank(sample: ProcessSample) -> float:
+    busy = sample.utilization_percent
+    return -1.0 if isinstance(busy, Unavailable) else busy
+
+
+def _row(sample: ProcessSample) -> tuple[str, ...]:
+    return (
+        sample.gpu_id,
+        str(sample.pid),
+        sample.user or UNKNOWN,
+        _printable(sample.name),
+        sample.kind.value,
+        _text(sample.utilization_percent, 1, "{:.0f} %"),
+        _text(sample.memory_used_bytes, MIB, "{:.0f} MiB"),
+    )
+
+
+def _text(reading: Reading, unit: int, form: str) -> str:
+    return UNKNOWN if isinstance(reading, Unavailable) else form.format(reading / unit)
+
+
+def _printable(name: str) -> str:
+    """A process chooses its name, and might choose one that moves the cursor."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
+
+
+def _interval_s(text: str) -> float:
+    interval_s = float(text)
+    if not 0.1 <= interval_s <= 3600:
+        raise argparse.ArgumentTypeError("must be 0.1 to 3600 seconds")
+    return interval_s

@@ -1,0 +1,272 @@
+"""The long memory: readings, energy and events in a database that outlives crashes.
+
+Ticks are gathered and written about once a second or two, in one short transaction. Every ten
+minutes they are rolled up in the same transaction that deletes them, so that nothing is counted
+twice or not at all. A disk that is full or not ours stops the memory, never the sampling.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from math import inf, nan
+from pathlib import Path
+from struct import pack, unpack
+
+from gpupanel.model.errors import HistoryRefused
+from gpupanel.model.event import EventRecord
+from gpupanel.model.gpu import GpuId, Snapshot, Unavailable
+from gpupanel.model.metrics import METRIC_BY_KEY
+from gpupanel.sampling import rollup, schema
+from gpupanel.sampling.energy import Energy, EnergyMeter
+from gpupanel.sampling.rollup import FLOAT32_MAX, Bin
+
+COMMIT_AFTER_S = 0.9
+"""Age of the oldest tick that waits: at 1 Hz every second tick commits, and 2 s can be lost."""
+
+RETRY_AFTER_S = 10.0
+"""After the disk refused."""
+
+WAITING_TICKS = 600
+WAITING_EVENTS = 1000
+"""What is kept for a disk that may come back; then the oldest go."""
+
+ENERGY_SPAN_S = 3600
+
+_SeriesId = tuple[GpuId, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tick:
+    time_unix_s: float
+    time_monotonic_s: float
+    numbers: Mapping[_SeriesId, float]
+    energy: Mapping[GpuId, Energy]
+
+
+class Store:
+    """Writes one database; any thread may call, one at a time is served.
+
+    Nothing here raises for what the disk does: see ``problem``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Touch nothing yet; the first write opens ``path`` and makes its directory."""
+        self._path = path
+        self._mutex = threading.Lock()
+        self._meter = EnergyMeter()
+        self._ticks: deque[_Tick] = deque(maxlen=WAITING_TICKS)
+        self._events: deque[EventRecord] = deque(maxlen=WAITING_EVENTS)
+        self._lock: sqlite3.Connection | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._series: dict[_SeriesId, int] = {}
+        self._rolled_to_s = -1
+        self._retry_at_s = -inf
+        self._newest_s = -inf
+        self._problem = ""
+
+    @property
+    def problem(self) -> str:
+        """Why nothing is remembered now, for a person; empty when all is well."""
+        return self._problem
+
+    def append(self, snapshot: Snapshot) -> None:
+        """Remember the readings of METRICS that are to be remembered; commits at most each 2 s."""
+        numbers = {
+            (sample.gpu_id, key): reading
+            for sample in snapshot.samples
+            for key, reading in sample.readings.items()
+            if not isinstance(reading, Unavailable)
+            and -FLOAT32_MAX <= reading <= FLOAT32_MAX
+            and METRIC_BY_KEY[key].is_remembered
+        }
+        with self._mutex:
+            self._newest_s = snapshot.time_monotonic_s
+            energy = self._meter.step(snapshot)
+            self._ticks.append(
+                _Tick(snapshot.time_unix_s, snapshot.time_monotonic_s, numbers, energy)
+            )
+            if self._newest_s - self._ticks[0].time_monotonic_s >= COMMIT_AFTER_S:
+                self._flush()
+
+    def add_event(self, record: EventRecord) -> None:
+        """Remember ``record`` at once: the next tick may never come."""
+        with self._mutex:
+            self._events.append(record)
+            self._flush()
+
+    def close(self) -> None:
+        """Write what waits, and let another process write."""
+        with self._mutex:
+            self._retry_at_s = -inf
+            if self._ticks or self._events:
+                self._flush()
+            self._let_go()
+            if self._lock is not None:
+                self._lock.close()
+                self._lock = None
+
+    def _flush(self) -> None:
+        if self._newest_s < self._retry_at_s:
+            return
+        try:
+            self._write(self._opened())
+        except (HistoryRefused, OSError) as error:
+            self._give_up(str(error))
+        except sqlite3.Error as error:
+            self._give_up(f"{self._path}: the history cannot be written: {error}")
+            if schema.is_damage(error):
+                self._start_anew(str(error))
+        except ValueError as error:
+            self._give_up(f"{self._path}: {error}")
+            self._start_anew(str(error))
+        else:
+            self._problem = ""
+
+    def _give_up(self, problem: str) -> None:
+        """Until the next try; a new connection then knows what really is on the disk."""
+        self._problem = problem
+        self._retry_at_s = self._newest_s + RETRY_AFTER_S
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _start_anew(self, damage: str) -> None:
+        """Keep the damaged file under another name, and say so where the readings end."""
+        try:
+            aside = schema.set_aside(self._path)
+        except OSError as refused:
+            self._problem = f"{self._path} is damaged and cannot be renamed: {refused}"
+            return
+        self._retry_at_s = -inf
+        time_unix_s = self._ticks[-1].time_unix_s if self._ticks else self._events[-1].time_unix_s
+        text = f"the history was damaged ({damage}); it was kept as {aside.name}, a new one begins"
+        self._events.append(EventRecord(time_unix_s, None, "history", text))
+        self._problem = text
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._lock is None:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = schema.lock(self._path)
+        if self._connection is None:
+            self._connection = schema.open_to_write(self._path)
+            rows = self._connection.execute("SELECT gpu, metric, id FROM series")
+            self._series = {(gpu, metric): number for gpu, metric, number in rows}
+            self._rolled_to_s = -1
+        return self._connection
+
+    def _write(self, connection: sqlite3.Connection) -> None:
+        """All that waits, in one transaction; without a commit, all of it waits on."""
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._insert(connection)
+            if self._ticks:
+                self._roll(connection, int(self._ticks[-1].time_unix_s))
+            connection.execute("COMMIT")
+        except (sqlite3.Error, ValueError):
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        self._ticks.clear()
+        self._events.clear()
+
+    def _insert(self, connection: sqlite3.Connection) -> None:
+        connection.executemany(
+            "INSERT INTO tick VALUES (?, ?)",
+            [
+                (round(tick.time_unix_s * 1000), self._row(connection, tick.numbers))
+                for tick in self._ticks
+            ],
+        )
+        connection.executemany(
+            "INSERT INTO energy VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " joules = joules + excluded.joules, measured_s = measured_s + excluded.measured_s",
+            [
+                (int(tick.time_unix_s // ENERGY_SPAN_S) * ENERGY_SPAN_S, gpu, *energy)
+                for tick in self._ticks
+                for gpu, energy in tick.energy.items()
+            ],
+        )
+        connection.executemany(
+            "INSERT INTO event VALUES (?, ?, ?, ?)",
+            [
+                (round(one.time_unix_s * 1000), one.gpu_id, one.kind, one.text)
+                for one in self._events
+            ],
+        )
+
+    def _row(self, connection: sqlite3.Connection, numbers: Mapping[_SeriesId, float]) -> bytes:
+        for name in numbers.keys() - self._series.keys():
+            self._series[name] = len(self._series)
+            connection.execute("INSERT INTO series VALUES (?, ?, ?)", (self._series[name], *name))
+        row = [nan] * len(self._series)
+        for name, value in numbers.items():
+            row[self._series[name]] = value
+        return pack(f"<{len(row)}f", *row)
+
+    def _roll(self, connection: sqlite3.Connection, now_s: int) -> None:
+        """Move what is older than the block that is being filled from ticks to bins."""
+        span_s = schema.FINE_S * rollup.BINS_PER_BLOCK
+        boundary_s = now_s // span_s * span_s
+        if boundary_s == self._rolled_to_s:
+            return
+        rows = connection.execute(
+            "SELECT time_ms, readings FROM tick WHERE time_ms < ? ORDER BY time_ms",
+            (boundary_s * 1000,),
+        )
+        # A day of ticks may wait where the clock was wrong: one block at a time.
+        for _, group in groupby(rows.fetchall(), key=lambda row: row[0] // (span_s * 1000)):
+            self._roll_block(connection, list(group))
+        connection.execute("DELETE FROM tick WHERE time_ms < ?", (boundary_s * 1000,))
+        self._forget(connection, boundary_s)
+        self._rolled_to_s = boundary_s
+
+    def _roll_block(self, connection: sqlite3.Connection, rows: list[tuple[int, bytes]]) -> None:
+        times_s = [time_ms / 1000 for time_ms, _ in rows]
+        widest = max(len(readings) for _, readings in rows) // 4
+        readings = (
+            (*unpack(f"<{len(raw) // 4}f", raw), *[nan] * (widest - len(raw) // 4))
+            for _, raw in rows
+        )
+        columns = zip(*readings, strict=True)
+        for series, bins in enumerate(rollup.binned(times_s, columns, schema.FINE_S)):
+            if bins:
+                _fold(connection, "fine", series, bins, schema.FINE_S)
+                minutes = rollup.combined(bins, schema.COARSE_S)
+                _fold(connection, "coarse", series, minutes, schema.COARSE_S)
+
+    def _forget(self, connection: sqlite3.Connection, now_s: int) -> None:
+        oldest_s = now_s - schema.COARSE_KEPT_S
+        connection.execute("DELETE FROM fine WHERE start_s < ?", (now_s - schema.FINE_KEPT_S,))
+        connection.execute("DELETE FROM coarse WHERE start_s < ?", (oldest_s,))
+        connection.execute("DELETE FROM energy WHERE start_s < ?", (oldest_s,))
+        connection.execute("DELETE FROM event WHERE time_ms < ?", (oldest_s * 1000,))
+
+
+def _fold(
+    connection: sqlite3.Connection, table: str, series: int, bins: Iterable[Bin], width_s: int
+) -> None:
+    """Add ``bins`` of one block to what is there: an hour is filled in six steps.
+
+    Raises:
+        ValueError: What is there is damaged.
+    """
+    bins = list(bins)
+    span_s = width_s * rollup.BINS_PER_BLOCK
+    start_s = bins[0].start_s // span_s * span_s
+    select = f"SELECT bins FROM {table} WHERE start_s = ? AND series = ?"  # noqa: S608 - our names
+    there = connection.execute(select, (start_s, series)).fetchone()
+    if there is not None:
+        kept = rollup.unpacked(there[0], start_s, width_s)
+        bins = rollup.combined([*map(Bin._make, zip(*kept, strict=True)), *bins], width_s)
+    connection.execute(
+        f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)",  # noqa: S608 - our names
+        (start_s, series, rollup.packed(bins, start_s, width_s)),
+    )
