@@ -10,11 +10,13 @@ Methods (params -> result):
     gpus {}                            -> {gpus: [GpuInfo], backends: [{name, state, reason}]}
     history {seconds}                  -> {snapshots: [Snapshot]} oldest first
     policy {}                          -> EffectivePolicy
-    subscribe {topic[, interval_s]}    -> {subscription}; topics: snapshots, gpus, policy
+    limits {}                          -> {limits: {gpu: {minute|hour|day: Account}}}
+    subscribe {topic[, interval_s]}    -> {subscription}; topics: snapshots, gpus, policy,
+                                          processes, events
     unsubscribe {subscription}         -> {}
 
 Notifications carry {subscription, ...}: snapshot {snapshot}, gpus {gpus, backends}, policy
-{policy}.
+{policy}, processes {processes: [ProcessSample], hidden: [reason]}, event {event: EventRecord}.
 """
 
 from __future__ import annotations

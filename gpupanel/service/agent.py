@@ -6,25 +6,52 @@ parent starts another. It ends with its parent.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
+from pathlib import Path
 
-from gpupanel import children
+from gpupanel import children, paths
+from gpupanel.backends.registry import Opened
+from gpupanel.backends.replay import ReplayBackend
+from gpupanel.model.errors import BackendError
 from gpupanel.policy.sources import Sources
+from gpupanel.sampling.store import Store
 from gpupanel.service.daemon import Daemon
 
 
 def main(arguments: list[str]) -> int:
     """Entry of ``gpupanel agent``; returns the exit status."""
-    if arguments:
-        sys.stderr.write("gpupanel agent takes no arguments\n")
-        return 2
+    parser = argparse.ArgumentParser("gpupanel agent")
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="play a recording")
+    options = parser.parse_args(arguments)
     children.die_with_parent()
     # Whatever a vendor's library prints goes to stderr; stdout belongs to the protocol.
     writer = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
-    daemon = Daemon("user", Sources.installed())
-    daemon.start()
+    try:
+        daemon = _replaying(options.replay) if options.replay else _watching()
+        daemon.start()
+    except BackendError as error:
+        sys.stderr.write(f"gpupanel: {error}\n")
+        return 1
     daemon.serve(sys.stdin.buffer, writer)
     daemon.stop()
     return 0
+
+
+def _watching() -> Daemon:
+    """This machine, remembered in the user's history."""
+    return Daemon("user", Sources.installed(), Store(paths.user_history_file()))
+
+
+def _replaying(recording: Path) -> Daemon:
+    """A recording in place of this machine; none of it enters the history.
+
+    Raises:
+        BackendError: The recording cannot be played.
+    """
+    backend = ReplayBackend(recording)
+    result = backend.probe()
+    opened = Opened(backends=(backend,), unopened=(), results=(result,))
+    return Daemon("user", Sources.installed(), find_gpus=lambda: opened)

@@ -7,27 +7,34 @@ service. Nothing here draws, computes on a GPU, or writes policy.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
 from gpupanel import __version__
-from gpupanel.backends.registry import open_backends
+from gpupanel.backends.registry import Opened, open_backends
 from gpupanel.ipc import protocol
 from gpupanel.ipc.server import Connection, Method
 from gpupanel.model.errors import ProtocolError
+from gpupanel.model.event import EventRecord
 from gpupanel.model.gpu import GpuInfo, Reading, Sample, Snapshot, Unavailable
 from gpupanel.model.metrics import METRICS
 from gpupanel.policy import generation
 from gpupanel.policy.sources import Sources
 from gpupanel.sampling.history import History
+from gpupanel.sampling.ledger import Ledger
 from gpupanel.sampling.sampler import Sampler
+from gpupanel.sampling.store import Store
+from gpupanel.sampling.transitions import Transitions
 
-TOPICS = {"snapshots", "gpus", "policy"}
+TOPICS = {"snapshots", "gpus", "policy", "processes", "events"}
 
 HISTORY_INTERVAL_S = 1.0
 """The pace when nobody asks for a faster one; history has one point per second."""
 
 SHORTEST_INTERVAL_S = 0.1
+PROCESS_INTERVAL_S = 1.0
+SLACK_S = 0.05
+"""A tick that comes this much early is the tick of its second."""
 
 PRIMING_S = 0.1
 """Utilization is a difference: the first tick waits for something to subtract from."""
@@ -41,15 +48,29 @@ class Daemon:
     The sampler's thread reads, remembers and tells; each connection's thread answers.
     """
 
-    def __init__(self, scope: str, sources: Sources) -> None:
+    def __init__(
+        self,
+        scope: str,
+        sources: Sources,
+        store: Store | None = None,
+        find_gpus: Callable[[], Opened] = open_backends,
+    ) -> None:
         """Open nothing yet.
 
         Args:
             scope: ``user`` or ``system``.
             sources: Where policy is read from.
+            store: Remembers on disk; None forgets at the end.
+            find_gpus: Opens the driver stacks, or a recording in their place.
         """
         self._scope = scope
         self._sources = sources
+        self._store = store
+        self._find_gpus = find_gpus
+        self._transitions = Transitions()
+        self._ledger = Ledger()
+        self._next_process_look_s = 0.0
+        self._next_memory_s = 0.0
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._history = History()
@@ -60,13 +81,14 @@ class Daemon:
             "gpus": self._gpus,
             "history": self._history_of,
             "policy": self._policy,
+            "limits": self._limits,
         }
 
     def start(self) -> None:
         """Look for GPUs, read the policy, begin to sample."""
         self._watch = generation.PolicyWatch(self._sources)
         self._effective = generation.load(self._sources)
-        self._sampler = Sampler(open_backends())
+        self._sampler = Sampler(self._find_gpus())
         self._known_gpus = self._sampler.gpus()
         self._thread = threading.Thread(target=self._sample, name="sampler")
         self._thread.start()
@@ -87,17 +109,51 @@ class Daemon:
 
     def _sample(self) -> None:
         self._stop.wait(PRIMING_S)
+        self._sampler.watch(self._on_event)
         self._sampler.run(self._stop, HISTORY_INTERVAL_S, self._on_snapshot)
+        self._sampler.close()
+        if self._store:
+            self._store.close()
 
     def _on_snapshot(self, snapshot: Snapshot) -> None:
         with self._lock:
             self._history.append(snapshot)
+            self._ledger.append(snapshot)
             self._unix_offset_s = snapshot.time_unix_s - snapshot.time_monotonic_s
             connections = tuple(self._connections)
         for connection in connections:
             connection.publish("snapshots", "snapshot", {"snapshot": snapshot.as_json()})
+        self._remember(snapshot)
+        for event in self._transitions.events(snapshot):
+            self._on_event(event)
+        self._tell_processes(connections, snapshot.time_monotonic_s)
         self._tell_news(connections)
         self._sampler.set_interval_s(_pace_s(connections))
+
+    def _remember(self, snapshot: Snapshot) -> None:
+        """On disk, one snapshot a second however fast somebody watches."""
+        if self._store and snapshot.time_monotonic_s >= self._next_memory_s:
+            self._next_memory_s = snapshot.time_monotonic_s + HISTORY_INTERVAL_S - SLACK_S
+            self._store.append(snapshot)
+
+    def _on_event(self, event: EventRecord) -> None:
+        if self._store:
+            self._store.add_event(event)
+        with self._lock:
+            connections = tuple(self._connections)
+        for connection in connections:
+            connection.publish("events", "event", {"event": event.as_json()})
+
+    def _tell_processes(self, connections: tuple[Connection, ...], now_s: float) -> None:
+        """Looking at every process costs something: once a second, and only while asked."""
+        wanted = any(each.shortest_interval_s("processes") is not None for each in connections)
+        if not wanted or now_s < self._next_process_look_s:
+            return
+        self._next_process_look_s = now_s + PROCESS_INTERVAL_S - SLACK_S
+        processes, hidden = self._sampler.processes()
+        params = {"processes": [each.as_json() for each in processes], "hidden": list(hidden)}
+        for connection in connections:
+            connection.publish("processes", "processes", params)
 
     def _tell_news(self, connections: tuple[Connection, ...]) -> None:
         """GPUs that came or went, and policy that changed."""
@@ -137,6 +193,20 @@ class Daemon:
         with self._lock:
             snapshots = _recent(self._history, self._sampler.gpus(), seconds, self._unix_offset_s)
         return {"snapshots": [snapshot.as_json() for snapshot in snapshots]}
+
+    def _limits(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What held each GPU's clocks down in the last minute, hour and day."""
+        del params
+        with self._lock:
+            return {
+                "limits": {
+                    gpu.id: {
+                        span: account.as_json()
+                        for span, account in self._ledger.accounts(gpu.id).items()
+                    }
+                    for gpu in self._sampler.gpus()
+                }
+            }
 
     def _policy(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         del params

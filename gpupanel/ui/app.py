@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, QSocketNotifier, QTimer
 from PySide6.QtWidgets import QApplication
 
-from gpupanel import __version__
+from gpupanel import __version__, children
 from gpupanel.paths import user_state_dir
 from gpupanel.ui import theme
 from gpupanel.ui.link import Link
@@ -98,19 +98,20 @@ def make_application(choice: ThemeChoice) -> QApplication:
 
 def main(argv: Sequence[str]) -> int:
     """``gpupanel``: open the window, or render one page into a file and quit."""
-    if argv:
-        from gpupanel.ui import screenshot
+    if not argv:
+        return _open_window(Link())
+    from gpupanel.ui import screenshot
 
-        options = screenshot.parse(argv)
-        if options.screenshot:
-            return _take_screenshot(options)
-    return _open_window()
+    options = screenshot.parse(argv)
+    replay = ["--replay", os.path.abspath(options.replay)] if options.replay else []
+    link = Link([*children.command("agent"), *replay])
+    return _take_screenshot(options, link) if options.screenshot else _open_window(link)
 
 
-def _open_window() -> int:
+def _open_window(link: Link) -> int:
     preferences = Preferences(user_state_dir() / "window.ini")
     application = make_application(preferences.theme)
-    panel = Panel(Link(), preferences.theme)
+    panel = Panel(link, preferences.theme)
     window = panel.window
     window.restoreGeometry(preferences.geometry)
 
@@ -135,13 +136,13 @@ def _open_window() -> int:
     return code
 
 
-def _take_screenshot(options: Namespace) -> int:
+def _take_screenshot(options: Namespace, link: Link) -> int:
     from gpupanel.ui.screenshot import Photographer
 
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
     choice = ThemeChoice(options.theme or ThemeChoice.SYSTEM)
     application = make_application(choice)
-    panel = Panel(Link(), choice)
+    panel = Panel(link, choice)
     window = panel.window
     if options.size is not None:
         window.resize(options.size)

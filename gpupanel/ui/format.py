@@ -7,6 +7,7 @@ every language; the decimal sign is the locale's.
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from typing import NamedTuple
 
 from PySide6.QtCore import QCoreApplication, QLocale
@@ -94,6 +95,11 @@ def duration(seconds: float) -> str:
     whole = int(seconds)
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def time_of_day(time_unix_s: float) -> str:
+    """When something happened, on the reader's clock: ``14:02``."""
+    return datetime.fromtimestamp(time_unix_s).strftime("%H:%M")
 
 
 def energy(value_j: float, locale: QLocale | None = None) -> Quantity:

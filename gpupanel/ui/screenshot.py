@@ -33,6 +33,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The options of the window's command line; exits with 2 on a wrong one."""
     parser = argparse.ArgumentParser(prog="gpupanel", description="GPU control panel")
     parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument("--replay", metavar="FILE", help="play a recording of gpupanelctl sample")
     parser.add_argument("--screenshot", metavar="FILE", help="render one page into FILE and quit")
     parser.add_argument("--page", choices=PAGE_NAMES, default=PAGE_NAMES[0])
     parser.add_argument("--theme", choices=[choice.value for choice in ThemeChoice])

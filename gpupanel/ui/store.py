@@ -92,6 +92,10 @@ class Store(QObject):
             return Unavailable(self._why_no_sample())
         return sample.readings.get(key, Unavailable(self.tr("not reported")))
 
+    def sample(self, gpu_id: GpuId) -> Sample | None:
+        """The latest sample; None while there is none."""
+        return self._samples.get(gpu_id)
+
     def series(self, gpu_id: GpuId, key: str) -> Sequence[float | None]:
         """The last two minutes of one metric."""
         return self._series.get((gpu_id, key), ())

@@ -13,17 +13,12 @@ import threading
 import time
 from typing import Any
 
-GPU = {
-    "id": "GPU-1f1e2d3c",
-    "name": "Fake GPU",
-    "vendor": "nvidia",
-    "kind": "gpu",
-    "backend": "nvml",
-    "driver_version": "1.2.3",
-    "pci_bus_id": "00000000:01:00.0",
-    "memory_total_bytes": 24 << 30,
-    "limits": {"power_limit_w": 450.0},
-}
+from gpupanel.model.gpu import GpuInfo, GpuKind, Reading, Sample, Snapshot, Unavailable
+
+GPU = GpuInfo(
+    "GPU-1f1e2d3c", "Fake GPU", "nvidia", GpuKind.GPU, "nvml", "1.2.3", "00000000:01:00.0",
+    24 << 30, {"power_limit_w": 450.0},
+)  # fmt: skip
 LOCK = threading.Lock()
 
 
@@ -34,13 +29,12 @@ def say(message: dict[str, Any]) -> None:
 
 
 def snapshot(tick: int) -> dict[str, Any]:
-    metrics = {"utilization_gpu_percent": 40.0 + tick % 20, "power_draw_w": 250.0}
-    unavailable = {"fan_speed_percent": "not supported on this board"}
-    return {
-        "time_unix_s": 1.7e9 + tick,
-        "time_monotonic_s": 1000.0 + tick,
-        "gpus": [{"id": GPU["id"], "metrics": metrics, "unavailable": unavailable}],
+    readings: dict[str, Reading] = {
+        "utilization_gpu_percent": 40.0 + tick % 20,
+        "power_draw_w": 250.0,
+        "fan_speed_percent": Unavailable("not supported on this board"),
     }
+    return Snapshot(1.7e9 + tick, 1000.0 + tick, (Sample(GPU.id, readings),)).as_json()
 
 
 def policy() -> dict[str, Any]:
@@ -54,7 +48,10 @@ def answer(method: str, protocol: int) -> dict[str, Any]:
         case "hello":
             return {"protocol": protocol, "version": "0.0", "scope": "user"}
         case "gpus":
-            return {"gpus": [GPU], "backends": [{"name": "nvml", "state": "ok", "reason": ""}]}
+            return {
+                "gpus": [GPU.as_json()],
+                "backends": [{"name": "nvml", "state": "ok", "reason": ""}],
+            }
         case "policy":
             return policy()
         case "history":

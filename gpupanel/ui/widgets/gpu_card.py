@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from PySide6.QtCore import QCoreApplication
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout
 
-from gpupanel.model.gpu import GpuInfo, GpuKind, Unavailable
+from gpupanel.model.gpu import GpuInfo, GpuKind, GpuState, Unavailable
+from gpupanel.model.limits import LIMIT_BY_NAME
 from gpupanel.model.metrics import METRIC_BY_KEY, QT_TRANSLATE_NOOP
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 from gpupanel.ui import format as fmt
@@ -21,6 +22,9 @@ from gpupanel.ui.widgets.metric_tile import MetricTile
 from gpupanel.ui.widgets.text import ElidedText, Text
 
 _LOW = 40
+AT_REST = {"idle", "clock_setting", "display"}
+"""Of LIMITS: nothing that holds a busy card back unasked."""
+
 translate = QCoreApplication.translate
 
 
@@ -87,7 +91,7 @@ class GpuCard(Card):
         """Show what the store knows now."""
         for spec, tile in zip(TILES, self._tiles, strict=True):
             self._refresh_tile(spec, tile)
-        text, tone = self._activity()
+        text, tone = self._activity() or self._condition() or ("", Tone.SECONDARY)
         self._state.set_text(text)
         self._state.set_tone(tone)
 
@@ -144,11 +148,11 @@ class GpuCard(Card):
             parts.append(self.tr("driver {0}").format(gpu.driver_version))
         return " · ".join([*parts, gpu.id if len(gpu.id) <= 8 else f"{gpu.id[:12]}…"])
 
-    def _activity(self) -> tuple[str, Tone]:
+    def _activity(self) -> tuple[str, Tone] | None:
         """What this window's run does to this GPU."""
         live = self._store.live_run
         if not live.active or live.run is None or live.run.gpu != self._gpu.id:
-            return "", Tone.SECONDARY
+            return None
         workload = WORKLOAD_BY_NAME[live.run.workload]
         family = fmt.family_name(workload.family)
         if live.phase is Phase.PREPARING:
@@ -157,3 +161,24 @@ class GpuCard(Card):
             cap = fmt.percent(live.run.cap_percent)
             return self.tr("{0} · capped at {1} by policy").format(family, cap), Tone.WARN
         return self.tr("{0} · {1} running").format(family, workload.title), Tone.ACCENT
+
+    def _condition(self) -> tuple[str, Tone] | None:
+        """Asleep, lost, or held down by something that a person should know of."""
+        sample = self._store.sample(self._gpu.id)
+        if sample is None:
+            return None
+        since = sample.state_since_unix_s
+        if sample.state is GpuState.ASLEEP:
+            text = self.tr("Asleep since {0}").format(fmt.time_of_day(since)) if since else ""
+            return text or self.tr("Asleep"), Tone.SECONDARY
+        if sample.state is GpuState.LOST:
+            text = self.tr("Lost since {0}").format(fmt.time_of_day(since)) if since else ""
+            return text or self.tr("Lost"), Tone.ERROR
+        if isinstance(sample.limited_by, Unavailable):
+            return None
+        shown = [LIMIT_BY_NAME[name] for name in sample.limited_by if name not in AT_REST]
+        if not shown:
+            return None
+        words = ", ".join(translate("Limits", limit.label) for limit in shown)
+        is_fault = any(limit.is_fault for limit in shown)
+        return self.tr("Limited by: {0}").format(words), Tone.WARN if is_fault else Tone.SECONDARY
