@@ -5,6 +5,7 @@ Names and not classes: a vendor's library is imported when its stack is probed, 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -23,6 +24,16 @@ BACKENDS: tuple[str, ...] = (
 )
 """``module:Class`` in the order in which their GPUs are listed."""
 
+_ELSEWHERE = {"amdgpu", "intel"} if sys.platform == "win32" else {"wddm"}
+"""Driver stacks of the other system: that they are absent here tells nobody anything."""
+
+
+def backends_here() -> tuple[str, ...]:
+    """Those of BACKENDS that this system can have."""
+    return tuple(
+        name for name in BACKENDS if name.partition(":")[0].rpartition(".")[2] not in _ELSEWHERE
+    )
+
 
 class Opened(NamedTuple):
     """What looking for driver stacks found.
@@ -38,9 +49,14 @@ class Opened(NamedTuple):
     results: tuple[ProbeResult, ...]
 
 
-def open_backends(names: Sequence[str] = BACKENDS) -> Opened:
-    """Import and probe each of ``names``; one that fails does not keep the rest from opening."""
-    return _sorted([(backend := _made(name), _probed(backend)) for name in names])
+def open_backends(names: Sequence[str] | None = None) -> Opened:
+    """Import and probe each of ``names``; one that fails does not keep the rest from opening.
+
+    Args:
+        names: Of the form of BACKENDS; ``backends_here`` if left out.
+    """
+    chosen = backends_here() if names is None else names
+    return _sorted([(backend := _made(name), _probed(backend)) for name in chosen])
 
 
 def probed_again(opened: Opened) -> Opened:

@@ -13,7 +13,7 @@ from gpupanel.backends.amdgpu import AmdgpuBackend
 from gpupanel.backends.base import Backend, ProbeState, checked, unavailable_sample
 from gpupanel.backends.intel import IntelBackend
 from gpupanel.backends.nvml import NvmlBackend
-from gpupanel.backends.registry import BACKENDS, open_backends
+from gpupanel.backends.registry import BACKENDS, backends_here, open_backends
 from gpupanel.model.gpu import CPU_ID, GpuInfo, Sample, Unavailable
 from gpupanel.model.metrics import METRIC_BY_KEY, METRICS, Metric
 from tests.backends import fake_windows, nvml_double
@@ -101,7 +101,7 @@ def test_after_close_it_lists_nothing_and_opens_again(backend: Backend) -> None:
 def test_the_processor_is_there_on_every_machine() -> None:
     opened = open_backends()
     assert CPU_ID in [gpu.id for backend in opened.backends for gpu in backend.gpus()]
-    modules = [name.partition(":")[0] for name in BACKENDS]
+    modules = [name.partition(":")[0] for name in backends_here()]
     assert [f"gpupanel.backends.{result.name}" for result in opened.results] == modules
     for result in opened.results:
         assert result.reason or result.state is ProbeState.OK

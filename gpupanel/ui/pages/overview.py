@@ -94,10 +94,7 @@ class OverviewPage(Page):
 
     def _why_no_gpu(self) -> str:
         """One clause per backend that has a reason."""
-        reasons = (
-            f"{backend.name}: {backend.reason}" for backend in self.store.backends if backend.reason
-        )
-        return "; ".join(reasons)
+        return "; ".join(backend.reason for backend in self.store.backends if backend.reason)
 
     def _summary(self, found: int) -> str:
         kind = self.tr("{0} GPU") if found == 1 else self.tr("{0} GPUs")
