@@ -26,6 +26,11 @@ LONGEST_STEP_S = 5.0
 SetBy = Mapping[tuple[GpuId, str], str]
 """Who set the limit behind a reason: (GPU, name of LIMITS) to a text such as ``policy miner``."""
 
+UNKNOWN = Unavailable("not sampled")
+
+ROUNDING_W = 1.0
+"""Drivers round limits; a watt less is not somebody's wish."""
+
 _Cause = tuple[str, str]
 
 
@@ -98,6 +103,20 @@ class Ledger:
     def accounts(self, gpu_id: GpuId) -> dict[str, Account]:
         """The last ``minute``, ``hour`` and ``day`` of one card."""
         return {name: self.account(gpu_id, seconds) for name, seconds in SPANS_S.items()}
+
+
+def set_by(snapshot: Snapshot) -> SetBy:
+    """Who is behind each card's power limit, as far as the readings tell."""
+    authors = {}
+    for sample in snapshot.samples:
+        limit_w = sample.readings.get("power_limit_w", UNKNOWN)
+        default_w = sample.readings.get("power_limit_default_w", UNKNOWN)
+        if isinstance(limit_w, Unavailable) or isinstance(default_w, Unavailable):
+            continue
+        lowered = limit_w < default_w - ROUNDING_W
+        author = f"lowered from {default_w:.0f} W" if lowered else "the board's own"
+        authors[sample.gpu_id, "power_cap"] = author
+    return authors
 
 
 @dataclass(frozen=True, slots=True)

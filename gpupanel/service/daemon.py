@@ -21,7 +21,7 @@ from gpupanel.model.metrics import METRICS
 from gpupanel.policy import generation
 from gpupanel.policy.sources import Sources
 from gpupanel.sampling.history import History
-from gpupanel.sampling.ledger import Ledger
+from gpupanel.sampling.ledger import Ledger, set_by
 from gpupanel.sampling.sampler import Sampler
 from gpupanel.sampling.store import Store
 from gpupanel.sampling.transitions import Transitions
@@ -118,7 +118,7 @@ class Daemon:
     def _on_snapshot(self, snapshot: Snapshot) -> None:
         with self._lock:
             self._history.append(snapshot)
-            self._ledger.append(snapshot)
+            self._ledger.append(snapshot, set_by(snapshot))
             self._unix_offset_s = snapshot.time_unix_s - snapshot.time_monotonic_s
             connections = tuple(self._connections)
         for connection in connections:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpupanel.model.gpu import GpuState, Sample, Snapshot, Unavailable
-from gpupanel.sampling.ledger import Held, Ledger, SetBy
+from gpupanel.model.gpu import GpuState, Reading, Sample, Snapshot, Unavailable
+from gpupanel.sampling.ledger import Held, Ledger, SetBy, set_by
 
 GPU = "GPU-1"
 SILENT = Unavailable("not reported by this GPU")
@@ -134,3 +134,22 @@ def test_a_minute_agrees_with_the_sum_over_its_steps(
     for name in ("thermal", "power_cap", "idle"):
         held_s = sum(step for step, told in steps_in if name in told)
         assert shares(ledger, 60).get(name, 0.0) * watched_s == pytest.approx(held_s)
+
+
+@pytest.mark.parametrize(
+    ("limit_w", "default_w", "author"),
+    [
+        (250.0, 320.0, "lowered from 320 W"),
+        (320.0, 320.0, "the board's own"),
+        (319.5, 320.0, "the board's own"),
+        (400.0, 320.0, "the board's own"),
+        (Unavailable("no"), 320.0, None),
+        (250.0, Unavailable("no"), None),
+    ],
+)
+def test_a_lowered_power_limit_is_told_from_the_boards_own(
+    limit_w: Reading, default_w: Reading, author: str | None
+) -> None:
+    readings = {"power_limit_w": limit_w, "power_limit_default_w": default_w}
+    authors = set_by(Snapshot(1e9, 1.0, (Sample("g", readings),)))
+    assert authors.get(("g", "power_cap")) == author
