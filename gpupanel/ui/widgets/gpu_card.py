@@ -78,7 +78,7 @@ class GpuCard(Card):
         grid.setHorizontalSpacing(24 if large else 12)
         grid.setVerticalSpacing(12)
         for index, tile in enumerate(self._tiles):
-            tile.make_large() if large else tile.sparkline.setFixedHeight(_LOW)
+            tile.make_large() if large else tile.sparkline.setMinimumHeight(_LOW)
             grid.addWidget(tile, index // columns, index % columns)
             grid.setColumnStretch(index % columns, 1)
         self.body.addLayout(grid)
@@ -146,7 +146,9 @@ class GpuCard(Card):
             parts.append(self.tr("PCI {0}").format(fmt.pci_bus_id(gpu.pci_bus_id)))
         if gpu.driver_version:
             parts.append(self.tr("driver {0}").format(gpu.driver_version))
-        return " · ".join([*parts, gpu.id if len(gpu.id) <= 8 else f"{gpu.id[:12]}…"])
+        if not gpu.id.startswith("pci:"):  # that id says the address once more
+            parts.append(gpu.id if len(gpu.id) <= 8 else f"{gpu.id[:12]}…")
+        return " · ".join(parts)
 
     def _activity(self) -> tuple[str, Tone] | None:
         """What this window's run does to this GPU."""
