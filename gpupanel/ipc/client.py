@@ -37,7 +37,10 @@ class Client:
         self._incoming: deque[dict[str, Any]] = deque()
         self._notifications: deque[dict[str, Any]] = deque()
         self._agent = subprocess.Popen(
-            children.command("agent"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            # A command takes a look; the history is the window's to write.
+            [*children.command("agent"), "--forget"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         try:
             self.hello = self.call("hello", {"protocol": protocol.PROTOCOL_VERSION})

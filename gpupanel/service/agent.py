@@ -23,14 +23,16 @@ from gpupanel.service.daemon import Daemon
 def main(arguments: list[str]) -> int:
     """Entry of ``gpupanel agent``; returns the exit status."""
     parser = argparse.ArgumentParser("gpupanel agent")
-    parser.add_argument("--replay", type=Path, metavar="FILE", help="play a recording")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--replay", type=Path, metavar="FILE", help="play a recording")
+    source.add_argument("--forget", action="store_true", help="write no history")
     options = parser.parse_args(arguments)
     children.die_with_parent()
     # Whatever a vendor's library prints goes to stderr; stdout belongs to the protocol.
     writer = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     try:
-        daemon = _replaying(options.replay) if options.replay else _watching()
+        daemon = _replaying(options.replay) if options.replay else _watching(options.forget)
         daemon.start()
     except BackendError as error:
         sys.stderr.write(f"gpupanel: {error}\n")
@@ -40,9 +42,10 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _watching() -> Daemon:
-    """This machine, remembered in the user's history."""
-    return Daemon("user", Sources.installed(), Store(paths.user_history_file()))
+def _watching(forget: bool) -> Daemon:
+    """This machine, remembered in the user's history unless a command only wants a look."""
+    store = None if forget else Store(paths.user_history_file())
+    return Daemon("user", Sources.installed(), store)
 
 
 def _replaying(recording: Path) -> Daemon:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
 from gpupanel import __version__
+from gpupanel.backends.base import ProbeResult, ProbeState
 from gpupanel.backends.registry import Opened, open_backends
 from gpupanel.ipc import protocol
 from gpupanel.ipc.server import Connection, Method
@@ -89,7 +90,7 @@ class Daemon:
         self._watch = generation.PolicyWatch(self._sources)
         self._effective = generation.load(self._sources)
         self._sampler = Sampler(self._find_gpus())
-        self._known_gpus = self._sampler.gpus()
+        self._told_gpus = self._gpus({})
         self._thread = threading.Thread(target=self._sample, name="sampler")
         self._thread.start()
 
@@ -157,11 +158,11 @@ class Daemon:
 
     def _tell_news(self, connections: tuple[Connection, ...]) -> None:
         """GPUs that came or went, and policy that changed."""
-        gpus = self._sampler.gpus()
-        if gpus != self._known_gpus:
-            self._known_gpus = gpus
+        gpus = self._gpus({})
+        if gpus != self._told_gpus:
+            self._told_gpus = gpus
             for connection in connections:
-                connection.publish("gpus", "gpus", self._gpus({}))
+                connection.publish("gpus", "gpus", gpus)
         if self._watch.changed():
             self._effective = generation.load(self._sources)
             for connection in connections:
@@ -181,9 +182,12 @@ class Daemon:
 
     def _gpus(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         del params
+        results = list(self._sampler.probe_results())
+        if self._store and self._store.problem:
+            results.append(ProbeResult("history", ProbeState.FAILED, self._store.problem))
         return {
             "gpus": [gpu.as_json() for gpu in self._sampler.gpus()],
-            "backends": [result.as_json() for result in self._sampler.probe_results()],
+            "backends": [result.as_json() for result in results],
         }
 
     def _history_of(self, params: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -36,6 +36,8 @@ class OverviewPage(Page):
         self._stack = QStackedWidget()
         self._stack.addWidget(self._waiting)
         self._stack.addWidget(self._scroll_area())
+        self._said = ""
+        self._notice.hide()
         self.add(self._notice)
         self.body.addWidget(self._stack, 1)
 
@@ -46,6 +48,7 @@ class OverviewPage(Page):
             return
         if gpus != self._shown:
             self._rebuild(gpus)
+        self._show_notice(gpus)
         for card in self._cards:
             card.refresh()
 
@@ -75,15 +78,6 @@ class OverviewPage(Page):
         if not self._cards:
             self._waiting.set_texts(self.tr("No GPU was found"), self._why_no_gpu())
         found = sum(gpu.kind is GpuKind.GPU for gpu in gpus)
-        self._notice.setVisible(bool(self._cards) and found == 0)
-        if found == 0:
-            self._notice.set_text(
-                fmt.sentence(
-                    self.tr("No GPU was found: showing the processor – {0}").format(
-                        self._why_no_gpu() or self.tr("no driver reports one")
-                    )
-                )
-            )
         self.subtitle.set_text(self._summary(found))
 
     @staticmethod
@@ -91,6 +85,24 @@ class OverviewPage(Page):
         """The GPUs; the processor only where there is none."""
         real = [gpu for gpu in gpus if gpu.kind is GpuKind.GPU]
         return real or list(gpus)
+
+    def _show_notice(self, gpus: tuple[GpuInfo, ...]) -> None:
+        text = self._notice_text(sum(gpu.kind is GpuKind.GPU for gpu in gpus)) if gpus else ""
+        if text != self._said:
+            self._said = text
+            self._notice.set_text(fmt.sentence(text) if text else "")
+            self._notice.setVisible(bool(text))
+
+    def _notice_text(self, found: int) -> str:
+        """Why there is no GPU, or what is wrong although there is one; empty when all is well."""
+        if found == 0:
+            why = self._why_no_gpu() or self.tr("no driver reports one")
+            return self.tr("No GPU was found: showing the processor – {0}").format(why)
+        return "; ".join(
+            backend.reason
+            for backend in self.store.backends
+            if backend.reason and backend.state != "absent"
+        )
 
     def _why_no_gpu(self) -> str:
         """One clause per backend that has a reason."""
