@@ -10,6 +10,11 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Both measure how busy the machine is, and say nothing of the code.
+settings.register_profile("gpupanel", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("gpupanel")
 
 if sys.platform == "linux" and not ("DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ):
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
