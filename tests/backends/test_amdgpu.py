@@ -429,7 +429,10 @@ _FUZZED = (
 )  # fmt: skip
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.data())
 def test_arbitrary_files_give_readings_or_reasons(
     rig: Rig, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -140,7 +140,7 @@ def test_a_folder_that_is_away_is_looked_for_again(tmp_path: Path) -> None:
     folder.close()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary(max_size=5000) | st.integers().map(lambda number: str(number).encode()))
 def test_arbitrary_bytes_are_a_number_or_a_reason(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "value").write_bytes(content)

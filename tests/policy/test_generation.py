@@ -187,7 +187,10 @@ def test_a_failed_write_leaves_the_last_good_and_no_litter(
     assert (sources.state_dir / "machine.json").read_bytes() == before
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=200,
+)
 @given(data=st.data())
 def test_a_damaged_memory_is_none(sources: Sources, data: st.DataObject) -> None:
     machine_file(sources).write_bytes(FULL)

@@ -267,9 +267,11 @@ def _whole_agrees(name: str, pixels: Picture, oracle: NDArray[np.int64]) -> Chec
     height, width, _ = oracle.shape
     ringed = np.pad(oracle, ((1, 1), (1, 1), (0, 0)), mode="edge")
     near = np.stack([ringed[y : y + height, x : x + width] for y in range(3) for x in range(3)])
-    flat = (picture.reshape(-1, 3).T for picture in (oracle, near.min(axis=0), near.max(axis=0)))
-    shown = pixels[..., :3].reshape(-1, 3).T
-    return compare(name, shown, *flat, unexplained_share=UNEXPLAINED_SHARE_OF_ALL)
+    shown, exact, darkest, brightest = (
+        picture.reshape(-1, 3).T
+        for picture in (pixels[..., :3], oracle, near.min(axis=0), near.max(axis=0))
+    )
+    return compare(name, shown, exact, darkest, brightest, UNEXPLAINED_SHARE_OF_ALL)
 
 
 def _alive(kept: _Kept) -> Check:
