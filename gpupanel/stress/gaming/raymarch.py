@@ -237,7 +237,7 @@ class Raymarch:
 def compare(
     name: str,
     pixels: NDArray[Any],
-    oracle: NDArray[np.int64],
+    oracle: NDArray[Any],
     darkest: NDArray[Any],
     brightest: NDArray[Any],
     unexplained_share: float = UNEXPLAINED_SHARE,
@@ -250,7 +250,7 @@ def compare(
     test now and then, hence ``unexplained_share``; all other pixels count toward the mean.
     """
     levels = pixels.astype(np.int64)
-    off = np.abs(levels - oracle)
+    off = np.abs(levels - oracle.astype(np.int64))
     outside = np.maximum(darkest - levels, levels - brightest).max(axis=0) > EDGE_TOLERANCE
     edge = off.max(axis=0) > EDGE_TOLERANCE
     unexplained = int((edge & outside).sum())
