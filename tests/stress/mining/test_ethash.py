@@ -149,6 +149,7 @@ def test_a_run_agrees_with_the_host(load: Ethash) -> None:
     for chunk in chunks:
         chunk.last.wait()
         load.complete(chunk)
+        chunk.state.reads.finish()
     checks = load.verify()
     assert checks
     assert all(check.passed for check in checks), checks
