@@ -44,7 +44,8 @@ def test_the_cap_leaves_the_other_families_alone(ctl: Ctl, tmp_path: Path, workl
     policy = capped_policy(tmp_path, 25)
     last = ctl.finished(workload, "--gpu", "cpu", "--seconds", "10", "--policy", str(policy))
     assert last["cap_percent"] == 100
-    assert last["efficiency_percent"] > 98
+    # A cap would show as 25; how little is lost is measured in tests/perf/test_cap_cost.py.
+    assert last["efficiency_percent"] > 90
     assert last["verified"] is True
     assert last["errors"] == 0
 
