@@ -7,7 +7,7 @@ events is the contract of ``gpupanelctl stress run --json`` and of the worker's 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ class Family(StrEnum):
     MINING = "mining"
     AI = "ai"
     GAMING = "gaming"
+    DIAGNOSTICS = "diagnostics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,21 @@ class Knob:
     default_cpu: int
     low: int
     high: int
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A number that a load tells beside its rate, such as the loss of a training.
+
+    Attributes:
+        key: In the events of the run; ends with the unit where there is one.
+        unit: As a person reads it; empty for a bare number.
+    """
+
+    key: str
+    title: str
+    unit: str
     help: str
 
 
@@ -58,6 +74,7 @@ class WorkloadInfo:
     kernel: str
     host: str
     knobs: tuple[Knob, ...] = ()
+    readings: tuple[Reading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +85,8 @@ class Run:
         seconds: Time limit, always on; counted from the first measured chunk.
         cap_percent: Most mining efficiency that policy allows; 100 is uncapped.
         knobs: Only those that differ from the default.
+        profile: ``steady``, or ``steps``: 20 to 100 % of the device's time in steps, since cards
+            that survive full load fail at the clocks of a half one.
     """
 
     workload: str
@@ -75,6 +94,7 @@ class Run:
     seconds: float
     cap_percent: int = 100
     knobs: Mapping[str, int] = field(default_factory=dict)
+    profile: str = "steady"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +116,11 @@ class Started:
         device: The OpenCL device's own name.
         chunk_ms: Device time of one launch after tuning.
         knobs: All of them, as used.
+        variant: The way its kernels were compiled.
+        ceilings: Measured just now, by name (``model.roofline.Ceiling``), per second.
+        cost: What one unit of work needs of each ceiling.
+        limit_per_s: What the device could do at most; None if no ceiling was measured.
+        limited_by: Name of the ceiling that ``limit_per_s`` comes from.
         notes: What a person should know of this run: reduced sizes, variants, fallbacks.
     """
 
@@ -108,6 +133,11 @@ class Started:
     cap_percent: int
     chunk_ms: float
     knobs: Mapping[str, int]
+    variant: str = ""
+    ceilings: Mapping[str, float] = field(default_factory=dict)
+    cost: Mapping[str, float] = field(default_factory=dict)
+    limit_per_s: float | None = None
+    limited_by: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -121,6 +151,8 @@ class Progress:
         uncapped_work_per_s: Over device time, pauses excluded.
         verified: Results compared with the oracle so far.
         errors: Comparisons that failed so far.
+        faults: What the first of them found, in words.
+        readings: What this load tells beside its rate.
     """
 
     event: ClassVar[str] = "progress"
@@ -133,6 +165,8 @@ class Progress:
     unit: str
     verified: int
     errors: int
+    faults: tuple[str, ...] = ()
+    readings: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +183,10 @@ class Finished:
         checks: Comparisons made.
         efficiency_percent: work_per_s as a percentage of uncapped_work_per_s.
         energy_j: Over the run; None without a power sensor.
+        stability_percent: The worst second's uncapped rate as a percentage of the best one's; None
+            for a run of less than ten seconds.
+        faults: What the first failed comparisons found, in words.
+        readings: What this load tells beside its rate.
         stop_reason: ``time``, ``stopped``, ``temperature``, ``error``, ``parent_gone``.
     """
 
@@ -169,6 +207,10 @@ class Finished:
     efficiency_percent: float
     energy_j: float | None
     stop_reason: str
+    limited_by: str | None = None
+    stability_percent: float | None = None
+    faults: tuple[str, ...] = ()
+    readings: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,14 +245,23 @@ def event_from_json(document: Mapping[str, Any]) -> Event:
     """Inverse of ``event_as_json``.
 
     Raises:
-        ValueError: The event is unknown or a field is missing.
+        ValueError: The event is unknown or a field without a default is missing.
     """
     try:
         cls = _EVENT_CLASSES[document["event"]]
-        values = {item.name: document[item.name] for item in fields(cls)}
+        values = {
+            item.name: document[item.name]
+            for item in fields(cls)
+            if _is_required(item) or item.name in document
+        }
     except KeyError as missing:
         raise ValueError(f"not an event of a run: {missing} is missing or unknown") from None
-    if "notes" in values:
-        values["notes"] = tuple(values["notes"])
+    for name in ("notes", "faults"):
+        if name in values:
+            values[name] = tuple(values[name])
     event: Event = cls(**values)
     return event
+
+
+def _is_required(item: Field[Any]) -> bool:
+    return item.default is MISSING and item.default_factory is MISSING

@@ -8,14 +8,31 @@ them by their events, and asks for verification about once a second.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from gpupanel.model.roofline import Cost
 
 if TYPE_CHECKING:
     import pyopencl as cl
 
 Report = Callable[[str, float], None]
 """Called with (step, fraction 0 to 1) while a load prepares."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to compile a load; the fastest that gives right answers is used on a device.
+
+    Attributes:
+        name: What a person calls it.
+        lanes: As in ``Device``.
+        macros: Knobs of the kernel file that differ from its defaults.
+    """
+
+    name: str
+    lanes: int
+    macros: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +44,7 @@ class Device:
         is_cpu: The processor: lane-width kernels (``lanes`` wide) instead of one item per lane.
         lanes: 32-bit vector lanes of a kernel's inner loop: 1 on a GPU, 8 or 16 on a processor.
         memory_bytes: What a load may allocate in all, headroom already taken off.
+        macros: Those of the variant that was chosen; a load hands them to its kernels.
     """
 
     context: cl.Context
@@ -34,6 +52,19 @@ class Device:
     is_cpu: bool
     lanes: int
     memory_bytes: int
+    macros: Mapping[str, int] = field(default_factory=dict)
+
+    def with_variant(self, variant: Variant) -> Self:
+        """The same device for kernels compiled that way."""
+        return replace(self, lanes=variant.lanes, macros=variant.macros)
+
+
+def lane_variants(device: Device) -> tuple[Variant, ...]:
+    """The kernels of a load that differ in their vector width alone."""
+    if not device.is_cpu:
+        return (Variant("one result per work-item", 1),)
+    widths = (device.lanes, 8) if device.lanes > 8 else (device.lanes,)
+    return tuple(Variant(f"vectors of {width}", width) for width in widths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +97,16 @@ class Workload(Protocol):
     """The host side of one load.
 
     The constructor takes ``(device: Device, knobs: Mapping[str, int], seed: int)``; it allocates
-    nothing. Errors are those of ``model.errors.WorkloadError``.
+    nothing. Errors are those of ``model.errors.WorkloadError``. The device is already that of one
+    of ``variants``.
     """
 
     notes: tuple[str, ...]
     """What a person should know of this run: reduced sizes, variants, fallbacks."""
+
+    @classmethod
+    def variants(cls, device: Device) -> tuple[Variant, ...]:
+        """Ways to compile it that may be fastest on this device, the safest first."""
 
     def prepare(self, report: Report) -> None:
         """Build the program, allocate, generate the data; may take seconds."""
@@ -81,6 +117,9 @@ class Workload(Protocol):
         ``vectors`` is this load's section of a file in the form of the public test vectors.
         """
 
+    def cost(self) -> Cost:
+        """What one unit of work needs at least; asked after prepare()."""
+
     def launch(self, steps: int) -> Chunk:
         """Enqueue ``steps`` of the load's smallest launch and flush; does not wait."""
 
@@ -89,6 +128,9 @@ class Workload(Protocol):
 
     def verify(self) -> list[Check]:
         """Compare some of what completed since the last call with the oracle; <= 100 ms CPU."""
+
+    def readings(self) -> Mapping[str, float]:
+        """What this load tells beside its rate, by the keys of its catalog entry's readings."""
 
     def frame(self) -> tuple[int, int, bytes] | None:
         """Width, height and RGBX bytes of the latest picture; None for loads without one."""

@@ -27,6 +27,7 @@ _FAMILIES = {
     Family.MINING: QT_TRANSLATE_NOOP("Families", "Mining"),
     Family.AI: QT_TRANSLATE_NOOP("Families", "AI"),
     Family.GAMING: QT_TRANSLATE_NOOP("Families", "Gaming"),
+    Family.DIAGNOSTICS: QT_TRANSLATE_NOOP("Families", "Diagnostics"),
 }
 _DECIMALS = {"W": 1, "%": 0, "°C": 0, "MHz": 0}
 

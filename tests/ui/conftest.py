@@ -151,7 +151,9 @@ class Bench:
             yield Failed(*head, "BuildFailed", "The kernel does not compile.\nline 1: error: x")
         if until in ("preparing", "failed"):
             return
-        yield Started(*head, "RTX 4090", "CUDA", unit, run.cap_percent, 12.0, {}, ("A note.",))
+        yield Started(
+            *head, "RTX 4090", "CUDA", unit, run.cap_percent, 12.0, {}, notes=("A note.",)
+        )
         for second in range(1, 9):
             yield Progress(
                 *head, float(second), 4e7 * cap * second, 4e7 * cap, 4e7, unit, second, 0

@@ -16,8 +16,9 @@ import numpy as np  # noqa: TID253 - worker process only
 import pyopencl as cl  # noqa: TID253 - worker process only
 
 from gpupanel.model.errors import WorkloadError
+from gpupanel.model.roofline import Ceiling, Cost
 from gpupanel.stress.program import build
-from gpupanel.stress.workload import Check, Chunk, Device, Report
+from gpupanel.stress.workload import Check, Chunk, Device, Report, Variant, lane_variants
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -190,6 +191,11 @@ class Gemm:
         if width != self._size:
             self.notes += (f"computed as {width} x {width}; only true operations are counted",)
 
+    @classmethod
+    def variants(cls, device: Device) -> tuple[Variant, ...]:
+        """By vector width."""
+        return lane_variants(device)
+
     def prepare(self, report: Report) -> None:
         """Build the program, draw the matrices and carry them to the device."""
         self._require_memory()
@@ -225,6 +231,10 @@ class Gemm:
         if vectors is not None:
             raise WorkloadError("ai.gemm has no vector files")
         return [*(self._test_integers(size) for size in (1, 128, 300)), self._test_rounding(257)]
+
+    def cost(self) -> Cost:
+        """A flop is a flop; the operands come from caches."""
+        return Cost({Ceiling.FP32: 1.0})
 
     def launch(self, steps: int) -> Chunk:
         """Enqueue the next ``steps`` tiles of C: one kernel per pass over C that they touch."""
@@ -264,6 +274,10 @@ class Gemm:
             _check("rows", wrong_rows, f"{row_count} rows"),
             _check("elements", wrong_elements, f"{samples * len(fetched)} elements"),
         ]
+
+    def readings(self) -> Mapping[str, float]:
+        """Its rate says it all."""
+        return {}
 
     def frame(self) -> None:
         """A product has no picture."""

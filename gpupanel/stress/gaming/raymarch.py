@@ -16,9 +16,10 @@ import numpy as np  # noqa: TID253 - worker process only
 from numpy.typing import NDArray  # noqa: TID253 - worker process only
 
 from gpupanel.model.errors import WorkloadError
+from gpupanel.model.roofline import Cost
 from gpupanel.stress.gaming import reference, scene
 from gpupanel.stress.gaming.canvas import BANDS, Canvas, Program, band_rows, memory_bytes
-from gpupanel.stress.workload import Check, Chunk, Device, Report
+from gpupanel.stress.workload import Check, Chunk, Device, Report, Variant, lane_variants
 
 if TYPE_CHECKING:
     import pyopencl as cl
@@ -74,6 +75,11 @@ class Raymarch:
         self._shown: tuple[int, int, bytes] | None = None
         self._shown_at = float("-inf")
 
+    @classmethod
+    def variants(cls, device: Device) -> tuple[Variant, ...]:
+        """By pixels per work-item."""
+        return lane_variants(device)
+
     def prepare(self, report: Report) -> None:
         """Make the texture, compile, allocate two canvases: one to show, one to draw again on.
 
@@ -122,6 +128,10 @@ class Raymarch:
             checks.append(_whole_agrees(f"{width}x{height}, packets of {lanes}", pixels, oracle))
         return checks
 
+    def cost(self) -> Cost:
+        """Not known: how far a ray marches depends on what it meets."""
+        return Cost({})
+
     def launch(self, steps: int) -> Chunk:
         """Enqueue the next ``steps`` bands."""
         first = last = None
@@ -161,6 +171,10 @@ class Raymarch:
             self._checks_made += 1
             self._check_wanted = True
         return checks
+
+    def readings(self) -> Mapping[str, float]:
+        """Its rate says it all."""
+        return {}
 
     def frame(self) -> tuple[int, int, bytes] | None:
         """The latest picture that has come back; asks for the next, at most 30 times a second."""

@@ -21,6 +21,7 @@ import pyopencl as cl  # noqa: TID253 - worker process only
 
 from gpupanel import paths
 from gpupanel.model.errors import WorkloadError
+from gpupanel.model.roofline import Ceiling, Cost
 from gpupanel.stress.mining.ethash_cache import load_or_make
 from gpupanel.stress.mining.ethash_device import (
     STRIPES,
@@ -45,7 +46,7 @@ from gpupanel.stress.mining.ethash_reference import (
     reduced_pages,
     table_pages,
 )
-from gpupanel.stress.workload import Check, Chunk, Device, Report
+from gpupanel.stress.workload import Check, Chunk, Device, Report, Variant, lane_variants
 
 _FOUND_PER_LAUNCH = 2
 # The chance that a sound device returns none of so many is below 1e-13.
@@ -103,6 +104,11 @@ class Ethash:
         self._step_nonces: int
         self.notes: tuple[str, ...] = self._size_notes()
 
+    @classmethod
+    def variants(cls, device: Device) -> tuple[Variant, ...]:
+        """By vector width."""
+        return lane_variants(device)
+
     def prepare(self, report: Report) -> None:
         """Light cache, kernels, table.
 
@@ -144,6 +150,10 @@ class Ethash:
         if vectors is None:
             return known_answers(self._table.kernels, _built_in(), [self._epoch], lines_of, tables)
         return known_answers(self._table.kernels, vectors, None, lines_of, tables)
+
+    def cost(self) -> Cost:
+        """64 pages of 128 bytes at random places in the table."""
+        return Cost({Ceiling.RANDOM_128B: 64.0 * PAGE_BYTES}, self._pages * PAGE_BYTES)
 
     def launch(self, steps: int) -> Chunk:
         """Hash the next ``steps`` * 512 or 4096 nonces in one kernel launch."""
@@ -187,6 +197,10 @@ class Ethash:
             self._repeat = self._launch_repeat(self._remembered)
             self._remembered, self._completed = None, 0
         return checks
+
+    def readings(self) -> Mapping[str, float]:
+        """Its rate says it all."""
+        return {}
 
     def frame(self) -> None:
         """No picture."""
