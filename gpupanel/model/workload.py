@@ -30,6 +30,7 @@ class Knob:
     Attributes:
         default: Used on a GPU.
         default_cpu: Used on the processor's OpenCL device, which is some hundred times slower.
+        choices: The only values, where not every one from ``low`` to ``high`` makes sense.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Knob:
     low: int
     high: int
     help: str
+    choices: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,9 +273,12 @@ def choose_knobs(info: WorkloadInfo, asked: Mapping[str, int], *, is_cpu: bool) 
     for name, value in asked.items():
         if name not in known:
             raise WorkloadError(f"{info.name} has no knob {name}; it has {', '.join(known)}")
-        if not known[name].low <= value <= known[name].high:
-            bounds = f"{known[name].low} to {known[name].high}"
-            raise WorkloadError(f"{info.name}: {name}={value} is outside {bounds}")
+        knob = known[name]
+        if not knob.low <= value <= knob.high:
+            raise WorkloadError(f"{info.name}: {name}={value} is outside {knob.low} to {knob.high}")
+        if knob.choices and value not in knob.choices:
+            choices = ", ".join(map(str, knob.choices))
+            raise WorkloadError(f"{info.name}: {name}={value} is none of {choices}")
     defaults = {knob.name: knob.default_cpu if is_cpu else knob.default for knob in info.knobs}
     return {**defaults, **asked}
 
