@@ -147,7 +147,7 @@ class _Follower:
         self._client = client
         self._run = run
         self._info = info
-        self._runner = Runner(run, self._on_event, pci_bus_id=gpu.pci_bus_id)
+        self._runner = Runner(run, self._on_event, gpu=gpu)
         self._over = threading.Event()
         self._last: Event | None = None
 

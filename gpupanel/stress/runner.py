@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from gpupanel import children
-from gpupanel.model.gpu import GpuKind, Sample
+from gpupanel.model.gpu import GpuInfo, GpuKind, Sample
 from gpupanel.model.workload import (
     Event,
     Failed,
@@ -59,7 +59,7 @@ class Runner:
         run: Run,
         on_event: Callable[[Event], None],
         *,
-        pci_bus_id: str | None = None,
+        gpu: GpuInfo | None = None,
         frames: bool = False,
     ) -> None:
         """Prepare a run; nothing starts yet.
@@ -67,14 +67,14 @@ class Runner:
         Args:
             run: What to run; its cap and seconds are those that policy allows.
             on_event: Called on a reader thread with each event, exactly one final one at the end.
-            pci_bus_id: Of the GPU; None for the processor.
+            gpu: Where it runs; None for the processor.
             frames: Whether somebody looks at the pictures.
         """
         self.frames = FrameMemory.create(*MAX_FRAME) if frames else None
         self._run = run
         self._on_event = on_event
-        self._pci_bus_id = pci_bus_id
-        self._guard = Guard(GpuKind.GPU if pci_bus_id else GpuKind.CPU)
+        self._pci_bus_id = gpu.pci_bus_id if gpu else None
+        self._guard = Guard(gpu.kind, gpu.limits) if gpu else Guard(GpuKind.CPU)
         self._state = threading.Condition()
         self._kill_at_s = time.monotonic() + PREPARE_KILL_S
         self._kill_reason = "the worker did not finish preparing"

@@ -94,15 +94,13 @@ class Chunk:
 
 
 class Workload(Protocol):
-    """The host side of one load.
-
-    The constructor takes ``(device: Device, knobs: Mapping[str, int], seed: int)``; it allocates
-    nothing. Errors are those of ``model.errors.WorkloadError``. The device is already that of one
-    of ``variants``.
-    """
+    """The host side of one load. Errors are those of ``model.errors.WorkloadError``."""
 
     notes: tuple[str, ...]
     """What a person should know of this run: reduced sizes, variants, fallbacks."""
+
+    def __init__(self, device: Device, knobs: Mapping[str, int], seed: int) -> None:
+        """Allocate nothing yet; ``device`` is already that of one of ``variants``."""
 
     @classmethod
     def variants(cls, device: Device) -> tuple[Variant, ...]:
@@ -118,7 +116,7 @@ class Workload(Protocol):
         """
 
     def cost(self) -> Cost:
-        """What one unit of work needs at least; asked after prepare()."""
+        """What one unit of work needs at least; asked before prepare()."""
 
     def launch(self, steps: int) -> Chunk:
         """Enqueue ``steps`` of the load's smallest launch and flush; does not wait."""

@@ -69,7 +69,7 @@ def make_runner(run: Run, on_event: Callable[[Event], None], gpu: GpuInfo) -> Ru
     from gpupanel.stress import runner
 
     family = WORKLOAD_BY_NAME[run.workload].family
-    return runner.Runner(run, on_event, pci_bus_id=gpu.pci_bus_id, frames=family is Family.GAMING)
+    return runner.Runner(run, on_event, gpu=gpu, frames=family is Family.GAMING)
 
 
 class Phase(StrEnum):
