@@ -5,15 +5,10 @@ Imports nothing of OpenCL; the host sides are named as text and imported by the 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from gpupanel.model.errors import WorkloadError
 from gpupanel.model.workload import Family, Knob, WorkloadInfo
-
-if TYPE_CHECKING:
-    from gpupanel.stress.workload import Workload
 
 WORKLOADS: tuple[WorkloadInfo, ...] = (
     WorkloadInfo(
@@ -78,13 +73,3 @@ def choose_knobs(info: WorkloadInfo, asked: Mapping[str, int], *, is_cpu: bool) 
             raise WorkloadError(f"{info.name}: {name}={value} is none of {choices}")
     defaults = {knob.name: knob.default_cpu if is_cpu else knob.default for knob in info.knobs}
     return {**defaults, **asked}
-
-
-def host_class(info: WorkloadInfo) -> type[Workload]:
-    """The class that the catalog names; its import is the first touch of a load's libraries.
-
-    Worker processes only.
-    """
-    module, name = info.host.split(":")
-    host: type[Workload] = getattr(importlib.import_module(module), name)
-    return host

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gpupanel.model.errors import VerificationFailed
 from gpupanel.model.workload import Event, Finished, Preparing, Started
-from gpupanel.stress.catalog import WORKLOAD_BY_NAME, choose_knobs, host_class
+from gpupanel.stress.catalog import WORKLOAD_BY_NAME, choose_knobs
 from gpupanel.stress.frames import FrameMemory
 from gpupanel.stress.meter import Meter
 from gpupanel.stress.orders import Assignment, Orders
@@ -61,6 +61,7 @@ class Session:
         """
         self._prepare_step("device", 0.0)
         from gpupanel.stress.device import open_device
+        from gpupanel.stress.workload import host_class
 
         device = open_device(self._run.gpu, self._assignment.pci_bus_id)
         knobs = choose_knobs(self._info, self._run.knobs, is_cpu=device.is_cpu)

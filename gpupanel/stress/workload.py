@@ -7,11 +7,13 @@ them by their events, and asks for verification about once a second.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from gpupanel.model.roofline import Cost
+from gpupanel.model.workload import WorkloadInfo
 
 if TYPE_CHECKING:
     import pyopencl as cl
@@ -132,3 +134,10 @@ class Workload(Protocol):
 
     def frame(self) -> tuple[int, int, bytes] | None:
         """Width, height and RGBX bytes of the latest picture; None for loads without one."""
+
+
+def host_class(info: WorkloadInfo) -> type[Workload]:
+    """The class that the catalog names; its import is the first touch of a load's libraries."""
+    module, name = info.host.split(":")
+    host: type[Workload] = getattr(importlib.import_module(module), name)
+    return host
