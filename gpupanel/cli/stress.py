@@ -7,7 +7,7 @@ import difflib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,11 @@ from gpupanel.policy.sources import ExtraSource, Sources
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME, WORKLOADS
 from gpupanel.stress.profile import PROFILES, STEADY
 from gpupanel.stress.report.compare import compare
-from gpupanel.stress.report.page import as_csv, as_html
+from gpupanel.stress.report.files import FORMS, write_report
 from gpupanel.stress.report.record import RunRecord, read_record
 
 ALL_GPUS = "all"
 DEFAULT_SECONDS = 60.0
-
-REPORT_FORMS: Mapping[str, Callable[[RunRecord], str]] = {
-    ".html": as_html,
-    ".csv": as_csv,
-    ".json": lambda record: json.dumps(record.as_json(), indent=1) + "\n",
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -184,7 +178,7 @@ def _write_reports(path: Path, records: Sequence[RunRecord]) -> None:
         run = record.run
         name = f"{path.stem}-{run.workload}-{run.gpu}" if len(records) > 1 else path.stem
         target = path.with_name(name + path.suffix)
-        target.write_text(REPORT_FORMS[path.suffix](record), encoding="utf-8")
+        write_report(target, record)
         print(f"report: {target}", file=sys.stderr)
 
 
@@ -235,8 +229,8 @@ def _knob(text: str) -> tuple[str, int]:
 
 def _report_file(text: str) -> Path:
     path = Path(text)
-    if path.suffix not in REPORT_FORMS:
-        raise argparse.ArgumentTypeError(f"{text} ends with none of {', '.join(REPORT_FORMS)}")
+    if path.suffix not in FORMS:
+        raise argparse.ArgumentTypeError(f"{text} ends with none of {', '.join(FORMS)}")
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
     return path

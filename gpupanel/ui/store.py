@@ -22,10 +22,12 @@ from gpupanel.policy.resolve import EffectivePolicy
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 from gpupanel.ui import format as fmt
 from gpupanel.ui.link import HISTORY_S, INTERVAL_S, LinkState
-from gpupanel.ui.runs import LiveRun
+from gpupanel.ui.runs import LiveRun, Runs
 
 POINTS = round(HISTORY_S / INTERVAL_S)
 _DECISIONS = 50
+_SLACK_S = 0.1
+"""A tick that comes this much early is still the tick of its second."""
 
 Series = deque["float | None"]
 """One value per tick, oldest first; None where there was no tick or no value."""
@@ -60,7 +62,7 @@ class Store(QObject):
         gpus: In the agent's order; None until the agent told.
         backends: What the agent tried.
         policy: The effective policy; None until the agent told.
-        live_run: The run that this window drives.
+        runs: Those that this window drives.
         decisions: Newest first, at most 50.
         link_state: How it stands with the agent.
         link_reason: Why the agent was lost.
@@ -71,19 +73,20 @@ class Store(QObject):
 
     changed = Signal()
 
-    def __init__(self, live_run: LiveRun, parent: QObject | None = None) -> None:
+    def __init__(self, runs: Runs, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.gpus: tuple[GpuInfo, ...] | None = None
         self.backends: tuple[Backend, ...] = ()
         self.policy: EffectivePolicy | None = None
-        self.live_run = live_run
+        self.runs = runs
         self.decisions: deque[DecisionRecord] = deque(maxlen=_DECISIONS)
         self.link_state = LinkState.STARTING
         self.link_reason = ""
         self._samples: dict[GpuId, Sample] = {}
         self._series: dict[tuple[GpuId, str], Series] = {}
         self._last_tick_s: float | None = None
-        live_run.changed.connect(self.changed)
+        self._next_tick_s = 0.0
+        runs.changed.connect(self.changed)
 
     def reading(self, gpu_id: GpuId, key: str) -> Reading:
         """The latest value of one metric; never an old one."""
@@ -130,20 +133,23 @@ class Store(QObject):
         self.changed.emit()
 
     def add_snapshot(self, snapshot: Snapshot) -> None:
-        """One tick."""
+        """One tick; while runs are guarded more come, and only one a second is shown."""
+        for sample in snapshot.samples:
+            self.runs.observe(sample)
+        now_s = snapshot.time_monotonic_s
+        if self._last_tick_s is not None and self._last_tick_s <= now_s < self._next_tick_s:
+            return
+        self._next_tick_s += INTERVAL_S
+        if not now_s < self._next_tick_s <= now_s + INTERVAL_S:  # the first, or some were missed
+            self._next_tick_s = now_s + INTERVAL_S - _SLACK_S
         self._remember(snapshot)
         self._samples = {sample.gpu_id: sample for sample in snapshot.samples}
-        for sample in snapshot.samples:
-            self.live_run.observe(sample)
         self.changed.emit()
 
     def set_policy(self, document: Mapping[str, Any]) -> None:
         """The policy in force as the agent resolved it."""
         self.policy = EffectivePolicy.from_json(document)
-        run = self.live_run.run
-        decision = self.decide(run) if run is not None else None
-        if decision is not None:
-            self.live_run.obey(decision)
+        self.runs.obey(self.decide)
         self.changed.emit()
 
     def decide(self, run: Run) -> Decision | None:
@@ -152,20 +158,20 @@ class Store(QObject):
             return None
         return decide_run(self.policy, run, WORKLOAD_BY_NAME[run.workload].family)
 
-    def start_run(self, run: Run) -> None:
-        """Ask policy, write the decision down, and start what it allows."""
+    def start_run(self, run: Run) -> LiveRun | None:
+        """Ask policy, write the decision down, and start what it allows beside what runs."""
         gpu = self.gpu(run.gpu)
         decision = self.decide(run)
-        if gpu is None or decision is None or self.live_run.active:
-            return
+        if gpu is None or decision is None or not self.runs.has_room(run):
+            return None
         subject = self.tr("{0} on {1} for {2}").format(
             WORKLOAD_BY_NAME[run.workload].title, gpu.name, fmt.duration(run.seconds)
         )
         self.decisions.appendleft(DecisionRecord(time(), subject, decision))
         if decision.verb is Verb.DENY:
             self.changed.emit()
-        else:
-            self.live_run.start(run, decision, gpu)
+            return None
+        return self.runs.start(run, decision, gpu)
 
     def gpu(self, gpu_id: GpuId) -> GpuInfo | None:
         """The GPU of that id, if it is there."""

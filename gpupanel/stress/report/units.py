@@ -9,7 +9,7 @@ SYMBOLS = {
     "flop": "FLOP",
     "op": "OP",
     "byte": "B",
-    "token": "tokens",
+    "token": "tok",
     "frame": "frames",
     "launch": "launches",
 }
