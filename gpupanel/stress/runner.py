@@ -40,8 +40,9 @@ SILENCE_KILL_S = 10.0
 """A measuring worker reports once a second; one that is silent for this long hangs."""
 
 WATCH_INTERVAL_S = 0.2
-PREPARE_KILL_S = 600.0
-"""The longest preparation: a whole Ethash table on a slow device."""
+PREPARE_KILL_S = 120.0
+"""A preparing worker reports each step and its progress; no step is silent for this long, not even
+a compiler that meets a kernel for the first time."""
 
 MAX_FRAME = (3840, 2160)
 STDERR_TAIL_BYTES = 4096
@@ -77,7 +78,7 @@ class Runner:
         self._guard = Guard(gpu.kind, gpu.limits) if gpu else Guard(GpuKind.CPU)
         self._state = threading.Condition()
         self._kill_at_s = time.monotonic() + PREPARE_KILL_S
-        self._kill_reason = "the worker did not finish preparing"
+        self._kill_reason = f"the worker said nothing for {PREPARE_KILL_S:.0f} s while preparing"
         self._stop_reason = ""
         self._last_progress: Progress | None = None
         self._ended = False
@@ -173,11 +174,18 @@ class Runner:
         with self._state:
             if isinstance(event, Progress):
                 self._last_progress = event
-            if not isinstance(event, Preparing) and not self._stop_reason:
-                self._kill_at_s = time.monotonic() + SILENCE_KILL_S
-                self._kill_reason = f"the worker said nothing for {SILENCE_KILL_S:.0f} s"
+            if not self._stop_reason:
+                self._expect_more(event)
             self._state.notify_all()
         self._on_event(event)
+
+    def _expect_more(self, event: Event) -> None:
+        """Whoever has said something may be silent for a while, and no longer."""
+        preparing = isinstance(event, Preparing)
+        silence_s = PREPARE_KILL_S if preparing else SILENCE_KILL_S
+        self._kill_at_s = time.monotonic() + silence_s
+        while_what = f" at {event.step}" if isinstance(event, Preparing) else ""
+        self._kill_reason = f"the worker said nothing for {silence_s:.0f} s{while_what}"
 
     def _end(self, event: Finished | Failed) -> None:
         if isinstance(event, Finished):
