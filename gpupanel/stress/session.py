@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from gpupanel.model.errors import VerificationFailed
+from gpupanel.model.roofline import Ceiling, Cost, Limit, limit_of
 from gpupanel.model.workload import Event, Finished, Preparing, Started
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME, choose_knobs
 from gpupanel.stress.frames import FrameMemory
@@ -40,6 +42,16 @@ class Listener(Protocol):
         """Hand an event to the parent."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """What a load needs, what the device gives at most, and the least roof over it."""
+
+    cost: Cost
+    per_s: Mapping[Ceiling, float]
+    limit: Limit | None
+    notes: tuple[str, ...]
+
+
 class Session:
     """Prepare, check, tune, measure: one load on one device."""
 
@@ -68,12 +80,13 @@ class Session:
         self._workload = host_class(self._info)(device, knobs, self._assignment.seed)
         self._workload.prepare(self._prepare_step)
         self._require_known_answers()
+        bounds = self._measure_bounds(device)
         self._prepare_step("tuning", 0.0)
         self._pipeline = Pipeline(self._workload, self._orders)
         self._pipeline.tune()
         self._ramp_up(RAMP_CPU_S if device.is_cpu else RAMP_S)
-        self._announce(device, knobs)
-        return self._measure()
+        self._announce(device, knobs, bounds)
+        return self._measure(bounds)
 
     def _prepare_step(self, step: str, fraction: float) -> None:
         self._listener.send(Preparing(self._run.workload, self._run.gpu, step, fraction))
@@ -87,6 +100,15 @@ class Session:
                 + "; ".join(map(_fault, failed))
             )
 
+    def _measure_bounds(self, device: Device) -> _Bounds:
+        """The ceilings that this load touches, measured just now."""
+        from gpupanel.stress.ceilings import measure
+
+        self._prepare_step("ceilings", 0.0)
+        cost = self._workload.cost()
+        measured = measure(device, cost.amounts, cost.footprint_bytes)
+        return _Bounds(cost, measured.per_s, limit_of(cost, measured.per_s), measured.notes)
+
     def _ramp_up(self, seconds: float) -> None:
         self._prepare_step("ramp-up", 0.0)
         start_s = time.monotonic()
@@ -97,8 +119,8 @@ class Session:
             on_tick=lambda now_s: self._prepare_step("ramp-up", (now_s - start_s) / seconds),
         )
 
-    def _announce(self, device: Device, knobs: Mapping[str, int]) -> None:
-        notes = self._workload.notes
+    def _announce(self, device: Device, knobs: Mapping[str, int], bounds: _Bounds) -> None:
+        notes = self._workload.notes + bounds.notes
         if self._run.profile != STEADY:
             notes += (f"load profile: {self._run.profile}",)
         self._listener.send(
@@ -111,12 +133,17 @@ class Session:
                 cap_percent=self._orders.cap_percent,
                 chunk_ms=1000 * self._pipeline.chunk_s,
                 knobs=knobs,
+                ceilings={ceiling.value: rate for ceiling, rate in bounds.per_s.items()},
+                cost={ceiling.value: amount for ceiling, amount in bounds.cost.amounts.items()},
+                limit_per_s=bounds.limit.per_s if bounds.limit else None,
+                limited_by=bounds.limit.ceiling.value if bounds.limit else None,
                 notes=notes,
             )
         )
 
-    def _measure(self) -> Finished:
+    def _measure(self, bounds: _Bounds) -> Finished:
         meter = self._listener.meter = Meter(self._run, self._info.unit, time.monotonic())
+        meter.limit = bounds.limit
         profile = self._run.profile
         self._pipeline.run(
             self._run.seconds,

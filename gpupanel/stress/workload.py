@@ -118,7 +118,7 @@ class Workload(Protocol):
         """
 
     def cost(self) -> Cost:
-        """What one unit of work needs at least; asked before prepare()."""
+        """What one unit of work needs at least; asked after prepare()."""
 
     def launch(self, steps: int) -> Chunk:
         """Enqueue ``steps`` of the load's smallest launch and flush; does not wait."""
