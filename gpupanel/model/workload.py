@@ -87,6 +87,7 @@ class Run:
         seconds: Time limit, always on; counted from the first measured chunk.
         cap_percent: Most mining efficiency that policy allows; 100 is uncapped.
         knobs: Only those that differ from the default.
+        temperature_stop_c: Policy's, where it is below the guard's own; None: the guard's own.
         profile: ``steady``, or ``steps``: 20 to 100 % of the device's time in steps, since cards
             that survive full load fail at the clocks of a half one.
     """
@@ -97,6 +98,7 @@ class Run:
     cap_percent: int = 100
     knobs: Mapping[str, int] = field(default_factory=dict)
     profile: str = "steady"
+    temperature_stop_c: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,8 @@ class Runner:
         self._run = run
         self._on_event = on_event
         self._pci_bus_id = gpu.pci_bus_id if gpu else None
-        self._guard = Guard(gpu.kind, gpu.limits) if gpu else Guard(GpuKind.CPU)
+        kind, stated = (gpu.kind, gpu.limits) if gpu else (GpuKind.CPU, {})
+        self._guard = Guard(kind, stated, run.temperature_stop_c)
         self._state = threading.Condition()
         self._kill_at_s = time.monotonic() + PREPARE_KILL_S
         self._kill_reason = f"the worker said nothing for {PREPARE_KILL_S:.0f} s while preparing"
