@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 STRIPES = 8
 FOUND_MAX = 64
+# Work-items of a group; a processor only saves the cost of starting them one by one.
+_GROUP_GPU = 64
+_GROUP_CPU = 8
+# Groups in a stripe of the smallest launch: below a millisecond on either.
+_GROUPS_PER_STRIPE_GPU = 8
+_GROUPS_PER_STRIPE_CPU = 1
 
 
 class Result(Protocol):
@@ -143,6 +149,32 @@ class Shape:
     def nonces_per_group(self) -> int:
         """Nonces of a search come in multiples of this."""
         return self.group * self.nonces_per_item
+
+    def nonces_per_step(self, device: Device) -> int:
+        """Of the smallest launch: some groups for each stripe."""
+        groups = _GROUPS_PER_STRIPE_CPU if device.is_cpu else _GROUPS_PER_STRIPE_GPU
+        return STRIPES * groups * self.nonces_per_group
+
+
+def group_of(device: Device) -> int:
+    """Work-items of a group of a kernel that includes ``nonces.cl``."""
+    return _GROUP_CPU if device.is_cpu else _GROUP_GPU
+
+
+def macros_of(device: Device) -> dict[str, int]:
+    """Knobs of a kernel that includes ``nonces.cl``."""
+    return {
+        "LANES": device.lanes,
+        "GROUP": group_of(device),
+        "FOUND_MAX": FOUND_MAX,
+        "STRIPES": STRIPES,
+        **device.macros,
+    }
+
+
+def exchange_for(device: Device) -> cl.LocalMemory:
+    """The argument ``exchange`` of a kernel that includes ``nonces.cl``."""
+    return cl.LocalMemory(8 * group_of(device))
 
 
 class SearchKernel(Generic[R]):
