@@ -196,6 +196,8 @@ class SearchKernel(Generic[R]):
         self._reads = cl.CommandQueue(device.context)
         self._kernel = kernel
         self._entry = entry
+        # An OpenCL kernel does not keep the buffers that it is given.
+        self._arguments = arguments
         kernel.set_args(np.uint64(0), np.uint64(0), None, *arguments)
 
     def enqueue(self, first_nonce: int, nonces: int, target: int) -> Search[R]:
