@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyopencl as cl  # noqa: TID253 - worker process only
 
-from gpupanel import paths
 from gpupanel.model.errors import WorkloadError
 from gpupanel.model.roofline import Ceiling, Cost
 from gpupanel.stress.mining.ethash_cache import load_or_make
@@ -30,6 +28,7 @@ from gpupanel.stress.mining.ethash_reference import (
     reduced_pages,
     table_pages,
 )
+from gpupanel.stress.mining.known_answers import built_in
 from gpupanel.stress.mining.miner import Miner
 from gpupanel.stress.mining.search import STRIPES
 from gpupanel.stress.workload import Check, Device, Report, Variant, lane_variants
@@ -96,9 +95,9 @@ class Ethash(Miner[Hashed]):
 
         whole = self._pages == table_pages(self._epoch)
         tables = {self._epoch: self._table} if whole else {}
-        if vectors is None:
-            return known_answers(self._table.kernels, _built_in(), [self._epoch], lines_of, tables)
-        return known_answers(self._table.kernels, vectors, None, lines_of, tables)
+        epochs = [self._epoch] if vectors is None else None
+        answers = built_in("ethash") if vectors is None else vectors
+        return known_answers(self._table.kernels, answers, epochs, lines_of, tables)
 
     def cost(self) -> Cost:
         """64 pages of 128 bytes at random places in the table."""
@@ -124,9 +123,3 @@ class Ethash(Miner[Hashed]):
             f"reduced table: {self._pages * PAGE_BYTES / 2**20:.0f} of"
             f" {whole * PAGE_BYTES / 2**20:.0f} MiB of epoch {self._epoch}",
         )
-
-
-def _built_in() -> Mapping[str, Any]:
-    path = paths.data_dir("resources") / "vectors" / "ethash.json"
-    vectors: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return vectors

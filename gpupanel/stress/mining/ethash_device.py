@@ -8,6 +8,7 @@ import numpy as np  # noqa: TID253 - worker process only
 import pyopencl as cl  # noqa: TID253 - worker process only
 
 from gpupanel.model.errors import WorkloadError
+from gpupanel.stress.mining import table
 from gpupanel.stress.mining.ethash_reference import PAGE_BYTES, Hashed, Words
 from gpupanel.stress.mining.search import FOUND_MAX, STRIPES, Entry, SearchKernel, Shape
 from gpupanel.stress.program import build
@@ -16,9 +17,7 @@ from gpupanel.stress.workload import Device
 _HASHES_PER_TEAM = 8
 _EXCHANGE_BYTES_PER_ITEM = 72
 _ENTRY = Entry(9, lambda words: Hashed(int(words[0]), words[1:5].tobytes(), words[5:9].tobytes()))
-# A slice of the table that took less is doubled; none takes much more than twice this.
-_SLICE_S = 0.03
-_MOST_PIECES = 4
+_KNOB = "dag_mib"
 
 
 class Kernels:
@@ -73,7 +72,7 @@ class ItemMaker:
         kernels = self.kernels
         groups = -(-(end - first) // kernels.hashes_per_group)
         self._kernel.set_args(
-            self._cache, self._lines, _reciprocal(int(self._lines)),
+            self._cache, self._lines, np.uint64(table.reciprocal_of(int(self._lines))),
             np.uint32(first), np.uint32(end), np.uint32(origin), kernels.exchange, *into,
         )  # fmt: skip
         return cl.enqueue_nd_range_kernel(
@@ -88,7 +87,7 @@ class ItemMaker:
         made = np.empty((len(indexes), 16), np.uint32)
         for row, index in enumerate(int(index) for index in indexes):
             first = index - index % 2
-            self.enqueue(first, first + 2, first, [aside] * _MOST_PIECES)
+            self.enqueue(first, first + 2, first, table.as_arguments([aside]))
             cl.enqueue_copy(device.queue, pair, aside)
             made[row] = pair[index % 2]
         return made
@@ -105,31 +104,22 @@ class Table:
         self.maker = maker
         self.kernels = maker.kernels
         self.pages = pages
-        pieces = self.kernels.pieces
-        context = self.kernels.device.context
-        piece_bytes = -(-pages // pieces) * PAGE_BYTES
-        self.buffers = [
-            cl.Buffer(context, cl.mem_flags.READ_WRITE, piece_bytes) for _ in range(pieces)
-        ]
+        kernels = self.kernels
+        self.buffers = table.make_buffers(kernels.device.context, kernels.pieces, pages, PAGE_BYTES)
 
     @property
     def arguments(self) -> Sequence[cl.Buffer]:
-        """The four buffers that the kernels take; a table of fewer repeats them."""
-        return [self.buffers[i % len(self.buffers)] for i in range(_MOST_PIECES)]
+        """As the kernels take it."""
+        return table.as_arguments(self.buffers)
 
     def fill(self, progress: Callable[[float], None]) -> None:
-        """Make every item, in slices of some 50 ms so that a stop is quick."""
-        items = 2 * self.pages
-        size = 16 * self.kernels.hashes_per_group
-        first = 0
-        while first < items:
-            end = min(first + size, items)
-            event = self.maker.enqueue(first, end, 0, self.arguments)
-            event.wait()
-            progress(end / items)
-            first = end
-            if (event.profile.end - event.profile.start) * 1e-9 < _SLICE_S:
-                size *= 2
+        """Make every item."""
+        table.fill(
+            2 * self.pages,
+            16 * self.kernels.hashes_per_group,
+            lambda first, end: self.maker.enqueue(first, end, 0, self.arguments),
+            progress,
+        )
 
     def content(self) -> Words:
         """The whole table, shape (pages, 32)."""
@@ -145,12 +135,12 @@ class Table:
 class Searcher(SearchKernel[Hashed]):
     """Searches one table for nonces of one header."""
 
-    def __init__(self, table: Table, header: bytes) -> None:
-        kernels = table.kernels
+    def __init__(self, searched: Table, header: bytes) -> None:
+        kernels = searched.kernels
         arguments = (
             cl.cltypes.make_ulong4(*np.frombuffer(header, "<u8")),
-            np.uint32(table.pages), _reciprocal(table.pages),
-            kernels.exchange, *table.arguments,
+            np.uint32(searched.pages), np.uint64(table.reciprocal_of(searched.pages)),
+            kernels.exchange, *searched.arguments,
         )  # fmt: skip
         shape = Shape(kernels.group, kernels.hashes_per_item)
         kernel = cl.Kernel(kernels.program, "search")
@@ -163,20 +153,9 @@ def pieces_for(pages: int, most_bytes: int) -> int:
     Raises:
         WorkloadError: Four do not.
     """
-    for pieces in (1, 2, 4):
-        if -(-pages // pieces) * PAGE_BYTES <= most_bytes:
-            return pieces
-    raise no_room(pages, f"its largest buffer is {most_bytes / 2**20:.0f} MiB, and four are used")
+    return table.pieces_for(pages, PAGE_BYTES, most_bytes, _KNOB)
 
 
 def no_room(pages: int, why: str) -> WorkloadError:
     """The error of a table that the device cannot hold."""
-    return WorkloadError(
-        f"the device has no room for {pages * PAGE_BYTES / 2**20:.0f} MiB of table: {why};"
-        " reduce it with the knob dag_mib"
-    )
-
-
-def _reciprocal(divisor: int) -> np.uint64:
-    """For ``remainder_of`` in the kernel."""
-    return np.uint64(2**64 // divisor + 1)
+    return table.no_room(pages * PAGE_BYTES, why, _KNOB)

@@ -31,6 +31,7 @@ from gpupanel.stress.mining.search import (
     Shape,
     exchange_for,
     group_of,
+    hashes_of,
     macros_of,
 )
 from gpupanel.stress.program import build
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _HEADER_BYTES = 40
-_HASHES_PER_VECTOR = 8
 
 # Operations of the kernel as written, on 32-bit words: adds, shifts, logic, and a multiplication
 # as one. A 64-bit operation of Keccak is two, a rotation two shifts and an or.
@@ -75,9 +75,7 @@ class KHeavyHash(Miner[Found]):
         """
         report("kernels", 0.0)
         self._matrix = matrix_of(self._header[:32])
-        self._program = build(
-            self._device.context, "mining_kheavyhash.cl", macros_of(self._device)
-        )
+        self._program = build(self._device.context, "mining_kheavyhash.cl", macros_of(self._device))
         self._searcher = HeavySearch(self._device, self._program, self._header, self._matrix)
         self._step_nonces = self._searcher.shape.nonces_per_step(self._device)
 
@@ -119,7 +117,7 @@ class KHeavyHash(Miner[Found]):
         yield Check("hash of a nonce", expected in found, "device")
 
     def _heavy_on_device(self, matrix: Matrix, first: bytes) -> bytes:
-        count = 1 if self._device.lanes == 1 else _HASHES_PER_VECTOR
+        count = hashes_of(self._device)
         hashes = np.repeat(np.frombuffer(first, "<u8"), count)
         flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
         buffer = cl.Buffer(self._device.context, flags, hostbuf=hashes)
@@ -136,9 +134,7 @@ class KHeavyHash(Miner[Found]):
 class HeavySearch(SearchKernel[Found]):
     """Searches nonces of one header."""
 
-    def __init__(
-        self, device: Device, program: cl.Program, header: bytes, matrix: Matrix
-    ) -> None:
+    def __init__(self, device: Device, program: cl.Program, header: bytes, matrix: Matrix) -> None:
         state = padded_state(POW_NAME, 80)
         for i, word in enumerate(np.frombuffer(header, "<u8")):
             state[i] ^= int(word)
@@ -148,7 +144,7 @@ class HeavySearch(SearchKernel[Found]):
             _constant(device, padded_state(HEAVY_NAME, 32)),
             _constant(device, matrix_words(matrix)),
         )
-        shape = Shape(group_of(device), 1 if device.lanes == 1 else _HASHES_PER_VECTOR)
+        shape = Shape(group_of(device), hashes_of(device))
         super().__init__(device, cl.Kernel(program, "search"), arguments, shape, HASH_ENTRY)
 
 

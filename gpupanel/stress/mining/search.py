@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 STRIPES = 8
 FOUND_MAX = 64
+_HASHES_IN_VECTOR = 8
 # Work-items of a group; a processor only saves the cost of starting them one by one.
 _GROUP_GPU = 64
 _GROUP_CPU = 8
@@ -159,6 +160,11 @@ class Shape:
 def group_of(device: Device) -> int:
     """Work-items of a group of a kernel that includes ``nonces.cl``."""
     return _GROUP_CPU if device.is_cpu else _GROUP_GPU
+
+
+def hashes_of(device: Device) -> int:
+    """Hashes in a ``wide`` of ``common.cl``."""
+    return 1 if device.lanes == 1 else _HASHES_IN_VECTOR
 
 
 def macros_of(device: Device) -> dict[str, int]:

@@ -102,11 +102,10 @@ class Sha256d(Miner[Found]):
     def _block(self, name: str, header: bytes, case: Vectors) -> Iterator[Check]:
         if "midstate_u32" in case:
             answer = tuple(int(word, 16) for word in case["midstate_u32"])
-            block = header[:BLOCK_BYTES]
-            yield Check(f"midstate of {name}", compressed(INITIAL, block) == answer, "host")
-            yield Check(
-                f"midstate of {name}", self._compressed_on_device(INITIAL, block) == answer, "device"
-            )
+            host = compressed(INITIAL, header[:BLOCK_BYTES])
+            yield Check(f"midstate of {name}", host == answer, "host")
+            made = self._compressed_on_device(INITIAL, header[:BLOCK_BYTES])
+            yield Check(f"midstate of {name}", made == answer, "device")
         search = HeaderSearch(self._device, self._program, header)
         nonce, window = nonce_of(header), search.shape.nonces_per_group
         # Only the lower half wraps around: the upper one is the time of the header.
@@ -134,19 +133,12 @@ class HeaderSearch(SearchKernel[Found]):
     def __init__(self, device: Device, program: cl.Program, template: bytes) -> None:
         self._template = template
         midstate = compressed(INITIAL, template[:BLOCK_BYTES])
-        arguments = (exchange_for(device), cl.cltypes.make_uint8(*midstate), self._tail(0))
+        arguments = (exchange_for(device), cl.cltypes.make_uint8(*midstate), None)
         shape = Shape(group_of(device), _VECTORS_PER_ITEM * device.lanes)
         super().__init__(device, cl.Kernel(program, "search"), arguments, shape, HASH_ENTRY)
 
     def enqueue(self, first_nonce: int, nonces: int, target: int) -> Search[Found]:
-        """All of one header: lower halves wrap around, the upper half is that of the first.
-
-        Raises:
-            ValueError: Of the target, only the upper half is looked at; it must not be 0.
-        """
-        self._kernel.set_arg(5, self._tail(first_nonce))
+        """All of one header: lower halves wrap around, the upper half is that of the first."""
+        words = struct.unpack(">3I", header_of(self._template, first_nonce)[BLOCK_BYTES:76])
+        self._kernel.set_arg(5, cl.cltypes.make_uint4(*words, 0))
         return super().enqueue(first_nonce, nonces, target)
-
-    def _tail(self, nonce: int) -> Any:
-        words = struct.unpack(">3I", header_of(self._template, nonce)[BLOCK_BYTES:76])
-        return cl.cltypes.make_uint4(*words, 0)

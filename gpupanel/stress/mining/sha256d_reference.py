@@ -34,9 +34,7 @@ def header_of(template: bytes, nonce: int) -> bytes:
         nonce: Upper half the time, lower half the nonce.
     """
     time, low = divmod(nonce, 2**32)
-    return (
-        template[:68] + time.to_bytes(4, "little") + template[72:76] + low.to_bytes(4, "little")
-    )
+    return template[:68] + time.to_bytes(4, "little") + template[72:76] + low.to_bytes(4, "little")
 
 
 def nonce_of(header: bytes) -> int:
@@ -73,9 +71,7 @@ def _rotated(word: int, bits: int) -> int:
 
 
 def _primes() -> list[int]:
-    return list(
-        islice((n for n in count(2) if all(n % divisor for divisor in range(2, n))), 64)
-    )
+    return list(islice((n for n in count(2) if all(n % divisor for divisor in range(2, n))), 64))
 
 
 def _cube_root(number: int) -> int:
