@@ -97,6 +97,8 @@ class Sha256d(Miner[Found]):
         for name, case in vectors.items():
             if "header_80B" in case:
                 header = bytes.fromhex(case["header_80B"])
+                if len(header) != HEADER_BYTES:
+                    raise ValueError(f"the header of {name} has {len(header)} bytes")
                 yield from self._block(name, header, case)
 
     def _block(self, name: str, header: bytes, case: Vectors) -> Iterator[Check]:
@@ -133,7 +135,11 @@ class HeaderSearch(SearchKernel[Found]):
     def __init__(self, device: Device, program: cl.Program, template: bytes) -> None:
         self._template = template
         midstate = compressed(INITIAL, template[:BLOCK_BYTES])
-        arguments = (exchange_for(device), cl.cltypes.make_uint8(*midstate), None)
+        arguments = (
+            exchange_for(device),
+            cl.cltypes.make_uint8(*midstate),
+            cl.cltypes.make_uint4(0, 0, 0, 0),
+        )
         shape = Shape(group_of(device), _VECTORS_PER_ITEM * device.lanes)
         super().__init__(device, cl.Kernel(program, "search"), arguments, shape, HASH_ENTRY)
 
