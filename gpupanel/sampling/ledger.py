@@ -87,6 +87,15 @@ class Account:
         """One span of one card in the protocol."""
         return {"watched_s": self.watched_s, "held": [one.as_json() for one in self.held]}
 
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Account:
+        """Inverse of ``as_json``.
+
+        Raises:
+            KeyError, TypeError: A field is missing.
+        """
+        return cls(document["watched_s"], tuple(Held(**one) for one in document["held"]))
+
 
 class Ledger:
     """Keeps the running totals of a day, each second of the last minute and each minute before.

@@ -14,7 +14,15 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from gpupanel.model.decision import Decision, Verb
-from gpupanel.model.gpu import GpuId, GpuInfo, Reading, Sample, Snapshot, Unavailable
+from gpupanel.model.gpu import (
+    GpuId,
+    GpuInfo,
+    ProcessSample,
+    Reading,
+    Sample,
+    Snapshot,
+    Unavailable,
+)
 from gpupanel.model.metrics import METRICS
 from gpupanel.model.workload import Run
 from gpupanel.policy.decide import decide_run
@@ -22,7 +30,8 @@ from gpupanel.policy.resolve import EffectivePolicy
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 from gpupanel.ui import format as fmt
 from gpupanel.ui.link import HISTORY_S, INTERVAL_S, LinkState
-from gpupanel.ui.runs import LiveRun
+from gpupanel.ui.past import Agent, Past
+from gpupanel.ui.runs import LiveRun, Phase
 
 POINTS = round(HISTORY_S / INTERVAL_S)
 _DECISIONS = 50
@@ -61,6 +70,9 @@ class Store(QObject):
         backends: What the agent tried.
         policy: The effective policy; None until the agent told.
         live_run: The run that this window drives.
+        past: What the agent remembers.
+        processes: Who uses the GPUs; None while nobody asked or the agent did not tell yet.
+        hidden_processes: How many could not be looked into, and why.
         decisions: Newest first, at most 50.
         link_state: How it stands with the agent.
         link_reason: Why the agent was lost.
@@ -71,8 +83,15 @@ class Store(QObject):
 
     changed = Signal()
 
-    def __init__(self, live_run: LiveRun, parent: QObject | None = None) -> None:
+    def __init__(
+        self, live_run: LiveRun, parent: QObject | None = None, agent: Agent | None = None
+    ) -> None:
         super().__init__(parent)
+        self._agent = agent
+        self.past = Past(agent, self)
+        self.processes: tuple[ProcessSample, ...] | None = None
+        self.hidden_processes: tuple[str, ...] = ()
+        self._noted_phase = Phase.IDLE
         self.gpus: tuple[GpuInfo, ...] | None = None
         self.backends: tuple[Backend, ...] = ()
         self.policy: EffectivePolicy | None = None
@@ -83,7 +102,9 @@ class Store(QObject):
         self._samples: dict[GpuId, Sample] = {}
         self._series: dict[tuple[GpuId, str], Series] = {}
         self._last_tick_s: float | None = None
+        live_run.changed.connect(self._note_run)
         live_run.changed.connect(self.changed)
+        self.past.changed.connect(self.changed)
 
     def reading(self, gpu_id: GpuId, key: str) -> Reading:
         """The latest value of one metric; never an old one."""
@@ -110,6 +131,8 @@ class Store(QObject):
         self.link_state, self.link_reason = state, reason
         if state is not LinkState.RUNNING:
             self._samples.clear()
+            self.processes = None
+            self.past.forget()
         self.changed.emit()
 
     def set_gpus(self, gpus: Sequence[GpuInfo], backends: Sequence[Mapping[str, Any]]) -> None:
@@ -135,6 +158,18 @@ class Store(QObject):
         self._samples = {sample.gpu_id: sample for sample in snapshot.samples}
         for sample in snapshot.samples:
             self.live_run.observe(sample)
+        self.changed.emit()
+
+    def want_processes(self, wanted: bool) -> None:
+        """A page that lists processes is seen, or not any more."""
+        if self._agent is not None:
+            self._agent.want_processes(wanted)
+        if not wanted:
+            self.processes = None
+
+    def set_processes(self, processes: Sequence[ProcessSample], hidden: Sequence[str]) -> None:
+        """Who uses the GPUs now."""
+        self.processes, self.hidden_processes = tuple(processes), tuple(hidden)
         self.changed.emit()
 
     def set_policy(self, document: Mapping[str, Any]) -> None:
@@ -170,6 +205,31 @@ class Store(QObject):
     def gpu(self, gpu_id: GpuId) -> GpuInfo | None:
         """The GPU of that id, if it is there."""
         return next((gpu for gpu in self.gpus or () if gpu.id == gpu_id), None)
+
+    def _note_run(self) -> None:
+        """Have the agent remember that a run began or ended: it explains the readings."""
+        live = self.live_run
+        before, self._noted_phase = self._noted_phase, live.phase
+        if live.run is None or before is live.phase or self._agent is None:
+            return
+        title = WORKLOAD_BY_NAME[live.run.workload].title
+        match live.phase:
+            case Phase.RUNNING:
+                cap = fmt.percent(live.run.cap_percent)
+                text = self.tr("{0} began, at {1} of its speed at most").format(title, cap)
+            case Phase.FINISHED if live.finished is not None:
+                done = fmt.rate(live.finished.work_per_s, live.finished.unit)
+                text = self.tr("{0} ended: {1}").format(title, done)
+            case Phase.FAILED if live.failed is not None:
+                text = self.tr("{0} failed: {1}").format(
+                    title, live.failed.reason.partition("\n")[0]
+                )
+            case _:
+                return
+        plain = text.replace("\u00a0", " ").replace(fmt.NARROW_SPACE, " ")[:200]
+        params = {"gpu": live.run.gpu, "text": plain}
+        # Without a history there is nothing to note it in.
+        self._agent.ask("note", params, lambda _: None, lambda _: None)
 
     def _why_no_sample(self) -> str:
         if self.link_state is LinkState.RUNNING:
