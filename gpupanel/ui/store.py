@@ -221,9 +221,8 @@ class Store(QObject):
                 done = fmt.rate(live.finished.work_per_s, live.finished.unit)
                 text = self.tr("{0} ended: {1}").format(title, done)
             case Phase.FAILED if live.failed is not None:
-                text = self.tr("{0} failed: {1}").format(
-                    title, live.failed.reason.partition("\n")[0]
-                )
+                reason = live.failed.reason.partition("\n")[0]
+                text = self.tr("{0} failed: {1}").format(title, reason)
             case _:
                 return
         plain = text.replace("\u00a0", " ").replace(fmt.NARROW_SPACE, " ")[:200]

@@ -173,9 +173,9 @@ class LedgerView(Card):
 
 
 def _ordered(accounts: Mapping[str, Account]) -> tuple[Cause, ...]:
-    """Every reason once: what held longest in the day first, rest last, so that rows stand still."""
+    """Every reason once: what held longest in the day first, rest last; rows stand still."""
     greatest: dict[Cause, float] = {}
-    for span in reversed(SPANS_S):
+    for span in reversed(list(SPANS_S)):
         for one in accounts[span].held if span in accounts else ():
             if one.limit in LIMIT_BY_NAME:
                 greatest.setdefault((one.limit, one.set_by), round(one.share, 1))
