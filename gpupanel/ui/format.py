@@ -7,12 +7,13 @@ every language; the decimal sign is the locale's.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from PySide6.QtCore import QCoreApplication, QDate, QLocale
 
+from gpupanel.model.gpu import GpuId, GpuInfo
 from gpupanel.model.metrics import QT_TRANSLATE_NOOP
 from gpupanel.model.workload import Family
 
@@ -131,16 +132,21 @@ def day(time_unix_s: float, locale: QLocale | None = None) -> str:
 
 
 def moment(time_unix_s: float, span_s: float, locale: QLocale | None = None) -> str:
-    """A time within a span as short as it is clear: ``14:02:30``, or ``Tue 14 Jul 14:02``."""
-    if span_s <= DAY_S:
+    """A time within a span, as short as is clear.
+
+    ``14:02:30`` within hours, ``Tue 14:02:30`` within a day, else ``Tue 14 Jul 14:02``.
+    """
+    if span_s <= DAY_S / 2:
         return clock(time_unix_s)
+    if span_s <= DAY_S:
+        return f"{_date(time_unix_s, 'ddd', locale)} {clock(time_unix_s)}"
     return f"{_date(time_unix_s, 'ddd d MMM', locale)} {time_of_day(time_unix_s)}"
 
 
 def span(seconds: float, locale: QLocale | None = None) -> str:
     """How long something is, in the largest unit that fits: ``42 s``, ``10 min``, ``24 h``."""
     for size_s, unit in ((DAY_S, "d"), (3600, "h"), (60, "min")):
-        if seconds > size_s or (seconds == size_s and unit != "d"):
+        if seconds >= (3 * size_s if unit == "d" else size_s):
             decimals = 0 if seconds % size_s == 0 or seconds >= 10 * size_s else 1
             return str(Quantity(number(seconds / size_s, decimals, locale), unit))
     return str(Quantity(number(seconds, 0, locale), "s"))
@@ -157,11 +163,6 @@ def money(value: float, currency: str, locale: QLocale | None = None) -> str:
     return str(Quantity(number(value, 2, locale), currency))
 
 
-def axis_step(least: float, unit: str, nice: Callable[[float], float]) -> float:
-    """A round step of an axis that is not below ``least``; bytes are round in GiB."""
-    return nice(least / GIB) * GIB if unit == "B" else nice(least)
-
-
 def energy(value_j: float, locale: QLocale | None = None) -> Quantity:
     """Energy with an SI prefix: ``640 J``, ``12.5 kJ``."""
     scaled, prefix = _scale(value_j)
@@ -172,6 +173,17 @@ def pci_bus_id(address: str) -> str:
     """``00000000:01:00.0`` as people and lspci write it: ``0000:01:00.0``."""
     domain, _, rest = address.partition(":")
     return f"{domain[-4:]}:{rest}" if len(domain) == 8 and domain.startswith("0000") else address
+
+
+def gpu_names(gpus: Sequence[GpuInfo]) -> dict[GpuId, str]:
+    """By id; cards of one name are told apart by where they sit."""
+    names = [gpu.name for gpu in gpus]
+    return {
+        gpu.id: f"{gpu.name} · {pci_bus_id(gpu.pci_bus_id)}"
+        if names.count(gpu.name) > 1 and gpu.pci_bus_id
+        else gpu.name
+        for gpu in gpus
+    }
 
 
 def family_name(family: Family) -> str:

@@ -188,12 +188,9 @@ class Past(QObject):
             self._ask("limits", {}, self._take_limits)
         if question is None:
             return
+        is_new = self._asked is None or self._asked[0] != question
         is_old = self._asked is not None and now_s - self._asked[1] >= RENEW_S
-        if (
-            self._asked is None
-            or self._asked[0] != question
-            or (self._parts is None and now_s - self._asked[1] >= RENEW_S)
-        ):
+        if is_new or (is_old and self._parts is None):
             self._begin(question, now_s)
 
     @property

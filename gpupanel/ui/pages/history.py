@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from time import strftime
 from typing import TYPE_CHECKING
@@ -12,14 +11,14 @@ from PySide6.QtWidgets import (
     QBoxLayout,
     QFileDialog,
     QFrame,
-    QGridLayout,
+    QHBoxLayout,
     QScrollArea,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
 
-from gpupanel.model.gpu import GpuId, GpuInfo, Unavailable
+from gpupanel.model.gpu import GpuId, Unavailable
 from gpupanel.model.metrics import METRIC_BY_KEY
 from gpupanel.sampling.ledger import DAY_S
 from gpupanel.ui import format as fmt
@@ -28,7 +27,7 @@ from gpupanel.ui.link import LinkState
 from gpupanel.ui.pages.base import Page
 from gpupanel.ui.past import Look, Question
 from gpupanel.ui.store import Store
-from gpupanel.ui.theme import SMALL_PX, Tone
+from gpupanel.ui.theme import Tone
 from gpupanel.ui.widgets.banner import Banner
 from gpupanel.ui.widgets.card import Card
 from gpupanel.ui.widgets.controls import SCROLL_BAR_PX, Button, Choice, ThinScrollBar
@@ -38,7 +37,6 @@ from gpupanel.ui.widgets.past.energy import EnergyView
 from gpupanel.ui.widgets.past.events import EventList
 from gpupanel.ui.widgets.past.ledger import LedgerView
 from gpupanel.ui.widgets.state_view import StateView
-from gpupanel.ui.widgets.text import Text
 
 if TYPE_CHECKING:
     from PySide6.QtGui import QResizeEvent
@@ -92,6 +90,12 @@ class HistoryPage(Page):
         self._export.setEnabled(not title and not self._exporter.is_busy)
         self.subtitle.set_text(self._summary())
 
+    @property
+    def is_settled(self) -> bool:
+        """The agent answered, or told why it cannot."""
+        past = self.store.past
+        return bool(past.refused) or (self._shown is past.look and not past.is_waiting)
+
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Qt: two cards side by side where there is room."""
         super().resizeEvent(event)
@@ -122,19 +126,15 @@ class HistoryPage(Page):
         self.gpu.currentIndexChanged.connect(self.refresh)
         self.metrics.chosen.connect(self.refresh)
         self.span.chosen.connect(self.refresh)
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(12)
-        grid.setVerticalSpacing(4)
-        title = Text(self.tr("&GPU"), tone=Tone.SECONDARY, size_px=SMALL_PX)
-        title.setBuddy(self.gpu)
         self.gpu.setAccessibleName(self.tr("GPU"))
-        grid.addWidget(title, 0, 0)
-        grid.addWidget(Text(self.tr("Range"), tone=Tone.SECONDARY, size_px=SMALL_PX), 0, 2)
-        for column, field in enumerate((self.gpu, self.metrics, self.span, self._export)):
-            grid.addWidget(field, 1, column)
-        grid.setColumnStretch(0, 1)
+        row = QHBoxLayout()
+        row.setSpacing(12)
+        row.addWidget(self.gpu, 1)
+        for field in (self.metrics, self.span, self._export):
+            row.addWidget(field)
         card = Card()
-        card.body.addLayout(grid)
+        card.body.setContentsMargins(12, 12, 12, 12)
+        card.body.addLayout(row)
         return card
 
     def _make_content(self) -> QScrollArea:
@@ -169,7 +169,7 @@ class HistoryPage(Page):
 
     def _list_gpus(self) -> None:
         """Those that are there, and those of which something is remembered."""
-        present = _named(self.store.gpus or ())
+        present = [*fmt.gpu_names(self.store.gpus or ()).items()]
         gone = [
             (gpu_id, self.tr("{0} (not here now)").format(gpu_id))
             for gpu_id in self.store.past.remembered or ()
@@ -207,7 +207,8 @@ class HistoryPage(Page):
 
     def _show_look(self, look: Look) -> None:
         gpu = self.store.gpu(look.question.gpu_id)
-        self.charts.show_look(look, gpu)
+        limit = self.store.reading(look.question.gpu_id, "power_limit_w")
+        self.charts.show_look(look, gpu, limit)
         self.events.show_look(look, gpu.name if gpu else "")
         self.energy.show_energy(look.energy, look.energy_since_s, look.question.span_s)
 
@@ -279,17 +280,3 @@ class HistoryPage(Page):
         )
         self._note.show()
         self.refresh()
-
-
-def _named(gpus: Sequence[GpuInfo]) -> tuple[tuple[GpuId, str], ...]:
-    """Ids and names; cards of one name are told apart by where they sit."""
-    names = [gpu.name for gpu in gpus]
-    return tuple(
-        (
-            gpu.id,
-            f"{gpu.name} · {fmt.pci_bus_id(gpu.pci_bus_id)}"
-            if names.count(gpu.name) > 1 and gpu.pci_bus_id
-            else gpu.name,
-        )
-        for gpu in gpus
-    )

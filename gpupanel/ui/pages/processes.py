@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import time
 from typing import TYPE_CHECKING
 
@@ -35,8 +35,8 @@ _KINDS = {
     ProcessKind.BOTH: QT_TRANSLATE_NOOP("ProcessKinds", "Both"),
     ProcessKind.UNKNOWN: QT_TRANSLATE_NOOP("ProcessKinds", "Not told"),
 }
+_MAKERS = ("NVIDIA", "AMD", "Intel")
 _ALL_ROWS = 10_000
-_BUSY_PERCENT = 50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ def _reading_cell(reading: Reading, text: Callable[[float], str]) -> Cell:
 def _utilization(row: Row) -> Cell:
     reading = row.process.utilization_percent
     cell = _reading_cell(reading, fmt.percent)
-    busy = not isinstance(reading, Unavailable) and reading >= _BUSY_PERCENT
-    return Cell(cell.text, Tone.ACCENT if busy else cell.tone, cell.help, is_number=True)
+    share = 0.0 if isinstance(reading, Unavailable) else reading / 100
+    return replace(cell, share=share)
 
 
 def _engines(row: Row) -> Cell:
@@ -100,8 +100,10 @@ def _since(row: Row) -> Cell:
         why = translate("Processes", "not known: the system does not tell when it was started")
         return Cell(fmt.UNKNOWN, Tone.SECONDARY, why)
     age_s = max(0.0, row.now_unix_s - started_s)
-    help_text = translate("Processes", "running for {0}").format(fmt.span(age_s))
-    return Cell(fmt.moment(started_s, age_s), help=help_text)
+    when = f"{fmt.day(started_s)} {fmt.clock(started_s)}"
+    help_text = translate("Processes", "since {0}, for {1}").format(when, fmt.span(age_s))
+    is_recent = age_s < fmt.DAY_S
+    return Cell(fmt.clock(started_s) if is_recent else fmt.day(started_s), help=help_text)
 
 
 def _user(row: Row) -> Cell:
@@ -109,6 +111,13 @@ def _user(row: Row) -> Cell:
         why = translate("Processes", "not known: the system does not tell whose it is")
         return Cell(fmt.UNKNOWN, Tone.SECONDARY, why)
     return Cell(row.process.user)
+
+
+def _gpu(row: Row) -> Cell:
+    """Without the maker: the models tell cards apart."""
+    maker, _, model = row.gpu_name.partition(" ")
+    short = model if maker in _MAKERS and model else row.gpu_name
+    return Cell(short, help=f"{row.gpu_name}\n{row.process.gpu_id}")
 
 
 def _number(reading: Reading) -> float | None:
@@ -121,41 +130,41 @@ def _kind(row: Row) -> str:
 
 COLUMNS: tuple[Column, ...] = (
     Column(
-        QT_TRANSLATE_NOOP("Processes", "Name"), 176,
+        QT_TRANSLATE_NOOP("Processes", "Name"), 148,
         lambda row: Cell(row.process.name),
         lambda row: row.process.name.casefold(),
     ),
     Column(
-        QT_TRANSLATE_NOOP("Processes", "PID"), 72,
+        QT_TRANSLATE_NOOP("Processes", "PID"), 68,
         lambda row: Cell(str(row.process.pid), Tone.SECONDARY, is_number=True),
         lambda row: float(row.process.pid), is_number=True,
     ),
     Column(
-        QT_TRANSLATE_NOOP("Processes", "User"), 92,
+        QT_TRANSLATE_NOOP("Processes", "User"), 76,
         _user, lambda row: row.process.user,
     ),
     Column(
-        QT_TRANSLATE_NOOP("Processes", "GPU"), 156,
-        lambda row: Cell(row.gpu_name, help=row.process.gpu_id),
+        QT_TRANSLATE_NOOP("Processes", "GPU"), 148,
+        _gpu,
         lambda row: row.gpu_name,
     ),
     Column(
-        QT_TRANSLATE_NOOP("Processes", "Type"), 84,
+        QT_TRANSLATE_NOOP("Processes", "Type"), 80,
         lambda row: Cell(_kind(row), Tone.SECONDARY), _kind,
     ),
     Column(
-        QT_TRANSLATE_NOOP("Processes", "GPU use"), 76,
+        QT_TRANSLATE_NOOP("Processes", "GPU use"), 88,
         _utilization, lambda row: _number(row.process.utilization_percent), is_number=True,
     ),
     Column(
-        QT_TRANSLATE_NOOP("Processes", "Memory"), 88,
+        QT_TRANSLATE_NOOP("Processes", "Memory"), 84,
         lambda row: _reading_cell(
             row.process.memory_used_bytes, lambda value: str(fmt.memory_of_process(value))
         ),
         lambda row: _number(row.process.memory_used_bytes), is_number=True,
     ),
     Column(
-        QT_TRANSLATE_NOOP("Processes", "Running since"), 112,
+        QT_TRANSLATE_NOOP("Processes", "Running since"), 104,
         _since, lambda row: row.process.started_unix_s, is_number=False,
     ),
     Column(
@@ -178,6 +187,7 @@ class ProcessesPage(Page):
         titles = [translate("Processes", column.title) for column in COLUMNS]
         widths = [column.width_px for column in COLUMNS[:-1]]
         self.table = Table(self.tr("Processes"), titles, widths, _ALL_ROWS)
+        self.table.let_scroll_sideways()
         self.table.align_right(i for i, column in enumerate(COLUMNS) if column.is_number)
         head = self.table.be_sortable(SORTED_FIRST, Qt.SortOrder.DescendingOrder)
         head.sortIndicatorChanged.connect(self._sort_by)
@@ -208,6 +218,11 @@ class ProcessesPage(Page):
         self._hidden.set_text("\n".join(map(fmt.sentence, self.store.hidden_processes)))
         self._hidden.setVisible(bool(self.store.hidden_processes))
         self.subtitle.set_text(self._summary(len(rows)) if processes else "")
+
+    @property
+    def is_settled(self) -> bool:
+        """The agent looked."""
+        return self.store.processes is not None
 
     def showEvent(self, event: QShowEvent) -> None:
         """Qt: looking at every process costs something."""
@@ -253,7 +268,7 @@ class ProcessesPage(Page):
         return card
 
     def _offer_gpus(self) -> None:
-        offered = tuple((gpu.id, gpu.name) for gpu in self.store.gpus or ())
+        offered = tuple(fmt.gpu_names(self.store.gpus or ()).items())
         if offered == self._offered:
             return
         self._offered = offered
@@ -300,6 +315,7 @@ class ProcessesPage(Page):
         return row.process.gpu_id, row.process.pid, row.process.started
 
     def _nothing_to_show(self, has_rows: bool) -> tuple[str, str]:
+        """Title and reason of an empty page; empty when there is something."""
         store = self.store
         if has_rows:
             return "", ""
@@ -313,14 +329,18 @@ class ProcessesPage(Page):
             return self.tr("No process matches"), self.tr(
                 "{0} are hidden by the filter or by the choice of the GPU."
             ).format(fmt.number(len(store.processes), 0))
-        if not any(gpu.kind is GpuKind.GPU for gpu in store.gpus or ()):
+        return self._why_no_process()
+
+    def _why_no_process(self) -> tuple[str, str]:
+        gpus, backends = self.store.gpus or (), self.store.backends
+        if any(backend.name == "replay" for backend in backends):
+            return self.tr("A recording holds no processes"), self.tr(
+                "Whose programs ran when it was made is nobody's business."
+            )
+        if not any(gpu.kind is GpuKind.GPU for gpu in gpus):
             return self.tr("No GPU, so no process of one"), self.tr(
                 "Drivers tell who uses a GPU. The processor is used by every program; your "
                 "system's own monitor lists them."
-            )
-        if any(backend.name == "replay" for backend in store.backends):
-            return self.tr("A recording holds no processes"), self.tr(
-                "Whose programs ran when it was made is nobody's business."
             )
         return self.tr("No program uses a GPU now"), self.tr(
             "Programs appear here within a second of their first use."

@@ -7,6 +7,7 @@ from typing import Any
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import (
+    QAction,
     QKeyEvent,
     QMouseEvent,
     QPainter,
@@ -148,7 +149,7 @@ class Options(QWidget):
             self._group.addButton(button, number)
             row.addWidget(button)
         self._group.button(0).setChecked(True)
-        self._group.idToggled.connect(lambda _number, on: on and self.chosen.emit())
+        self._group.idToggled.connect(self._toggled)
 
     @property
     def value(self) -> Any:  # noqa: ANN401 - whatever the options were made with
@@ -159,13 +160,17 @@ class Options(QWidget):
         """As if the user had pressed that button."""
         self._group.button(self._values.index(value)).setChecked(True)
 
+    def _toggled(self, _number: int, on: bool) -> None:
+        if on:
+            self.chosen.emit()
+
 
 class _StayingMenu(QMenu):
     """Stays open while boxes are ticked: one seldom wants to tick only one."""
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         """Qt: tick, and do not close."""
-        action = self.activeAction()
+        action: QAction | None = self.activeAction()
         if action is not None and action.isCheckable() and action.isEnabled():
             action.trigger()
         else:
@@ -173,7 +178,7 @@ class _StayingMenu(QMenu):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Qt: Space ticks, and does not close."""
-        action = self.activeAction()
+        action: QAction | None = self.activeAction()
         if event.key() == Qt.Key.Key_Space and action is not None and action.isEnabled():
             action.trigger()
         else:

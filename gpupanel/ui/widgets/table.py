@@ -6,7 +6,14 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
-from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence, QPainter, QPalette
+from PySide6.QtGui import (
+    QGuiApplication,
+    QKeyEvent,
+    QKeySequence,
+    QPainter,
+    QPalette,
+    QResizeEvent,
+)
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -16,12 +23,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from gpupanel.ui.theme import ROLES, SMALL_PX, Tone, colour, font
+from gpupanel.ui.theme import ROLES, SMALL_PX, Tone, blend, colour, font
 from gpupanel.ui.widgets.controls import ThinScrollBar
 
 Index = QModelIndex | QPersistentModelIndex
 _CELL_ROLE = Qt.ItemDataRole.UserRole
 _LINE_PX = 16
+_LEAST_LAST_PX = 132
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,7 @@ class Cell:
         help: The tooltip; the text itself if empty.
         is_path: Keep both ends where room is short.
         is_number: Aligned to the right, so that digits stand below each other.
+        share: Of a whole, 0 to 1, as a bar behind the text.
     """
 
     text: str
@@ -39,6 +48,7 @@ class Cell:
     help: str = ""
     is_path: bool = False
     is_number: bool = False
+    share: float = 0.0
 
 
 class CellModel(QAbstractTableModel):
@@ -135,6 +145,11 @@ class _CellDelegate(QStyledItemDelegate):
             line = QRect(area.left(), area.bottom(), area.width(), 1)
             painter.fillRect(line, colour(palette, Tone.BORDER))
         cell: Cell = index.data(_CELL_ROLE)
+        if cell.share > 0:
+            bar = area.adjusted(4, 4, -4, -5)
+            bar.setWidth(max(2, round(bar.width() * min(cell.share, 1.0))))
+            back = colour(palette, Tone.SURFACE)
+            painter.fillRect(bar, blend(colour(palette, Tone.ACCENT), back, 0.78))
         painter.setPen(palette.color(ROLES[cell.tone]))
         painter.setFont(view.font())
         room = area.adjusted(12, 0, -8, 0)
@@ -190,6 +205,7 @@ class Table(QTableView):
         super().__init__()
         self._cells = CellModel(header, self)
         self._max_rows = max_rows
+        self._scrolls_sideways = False
         self._row_height = _LINE_PX * (lines + 1)
         self.setModel(self._cells)
         self.setAccessibleName(name)
@@ -226,6 +242,24 @@ class Table(QTableView):
     def align_right(self, columns: Iterable[int]) -> None:
         """Columns of numbers, in the header."""
         self._header.numbers = frozenset(columns)
+
+    def let_scroll_sideways(self) -> None:
+        """Where the columns do not fit, they keep their widths and scroll."""
+        self.setHorizontalScrollBar(ThinScrollBar(Qt.Orientation.Horizontal))
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self._scrolls_sideways = True
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Qt: the last column takes what is left, if enough is."""
+        if self._scrolls_sideways:
+            columns = range(self._cells.columnCount() - 1)
+            taken = sum(self.columnWidth(column) for column in columns)
+            stretches = self.viewport().width() - taken >= _LEAST_LAST_PX
+            self.horizontalHeader().setStretchLastSection(stretches)
+            if not stretches:
+                self.setColumnWidth(columns.stop, _LEAST_LAST_PX)
+        super().resizeEvent(event)
 
     def be_sortable(self, column: int, order: Qt.SortOrder) -> QHeaderView:
         """Let a click on the header choose the order; its owner sorts and is told by the header."""

@@ -7,6 +7,7 @@ a grey gap, never a line from one side to the other.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import ceil
 
 from PySide6.QtCore import QEvent, QLineF, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
@@ -29,7 +30,7 @@ from gpupanel.ui.widgets.past.time_scale import LEFT_PX, RIGHT_PX, TimeScale
 
 _LABEL_PX = 11
 _TITLE_HEIGHT, _BOTTOM = 26, 5
-_GRID_LINES = 3
+_GRID_LINES = (2, 3, 4, 5)
 _LARGE_STEP = 10
 
 Mark = tuple[float, Tone]
@@ -51,7 +52,8 @@ class PastChart(QWidget):
         self._label, self._unit, self._why_unknown = label, unit, why_unknown
         self._curve = Curve()
         self._scale = TimeScale(0.0, 1.0, 1.0)
-        self._top, self._limit = 1.0, None
+        self._top, self._step = 1.0, 1.0
+        self._limit: float | None = None
         self._marks: Sequence[Mark] = ()
         self._cursor_s: float | None = None
         self._picture: QPixmap | None = None
@@ -63,30 +65,32 @@ class PastChart(QWidget):
 
     def sizeHint(self) -> QSize:
         """Qt: a title and three grid lines."""
-        return QSize(480, 136)
+        return QSize(480, 122)
 
     def minimumSizeHint(self) -> QSize:
         """Qt: below this the labels would touch."""
-        return QSize(280, 108)
+        return QSize(280, 104)
 
     def show_curve(
         self,
         curve: Curve,
         span: tuple[float, float],
-        top: float,
+        whole: float | None = None,
         limit: float | None = None,
         marks: Sequence[Mark] = (),
     ) -> None:
-        """Show ``curve`` over ``span`` on a scale from 0 to ``top``.
+        """Show ``curve`` over ``span`` on a scale that begins at 0.
 
         Args:
             curve: In the unit of the metric.
             span: Since and until, seconds since 1970.
-            top: Of the scale.
+            whole: What the values are a part of; the top of the scale unless they exceed it.
             limit: Where the dashed line goes.
             marks: Events, as fine lines.
         """
-        self._curve, self._top, self._limit, self._marks = curve, max(top, 1e-9), limit, marks
+        self._curve, self._limit, self._marks = curve, limit, marks
+        highest = max((point.high for point in curve.points), default=0.0)
+        self._top, self._step = scale_of(max(highest, limit or 0.0), whole, self._unit)
         self._scale = TimeScale(*span, self.width())
         self._redraw()
         self._describe()
@@ -191,7 +195,14 @@ class PastChart(QWidget):
 
     def _describe(self) -> None:
         top = fmt.metric(self._top, self._unit)
-        self.setAccessibleDescription(self.tr("{0}; scale to {1}").format(self.readout(), top))
+        described = self.tr("{0}; scale to {1}").format(self.readout(), top)
+        if self._limit is not None:
+            described += f"; {self._limit_text()}"
+        self.setAccessibleDescription(described)
+
+    def _limit_text(self) -> str:
+        assert self._limit is not None
+        return self.tr("limit now {0}").format(fmt.metric(self._limit, self._unit))
 
     def _area(self) -> QRectF:
         return QRectF(self.rect()).adjusted(LEFT_PX, _TITLE_HEIGHT, -RIGHT_PX, -_BOTTOM)
@@ -217,13 +228,18 @@ class PastChart(QWidget):
         return picture
 
     def _draw_title(self, painter: QPainter) -> None:
-        row = QRectF(4, 2, self.width() - 4 - RIGHT_PX, _TITLE_HEIGHT - 4)
+        row = QRectF(LEFT_PX, 2, self.width() - LEFT_PX - RIGHT_PX, _TITLE_HEIGHT - 4)
         centre = Qt.AlignmentFlag.AlignVCenter
         painter.setFont(font(SMALL_PX, bold=True))
         painter.setPen(colour(self.palette(), Tone.TEXT))
         painter.drawText(row, centre, self._label)
         taken = painter.fontMetrics().horizontalAdvance(self._label) + 16
         painter.setFont(font(SMALL_PX))
+        if self._limit is not None:
+            painter.setPen(colour(self.palette(), Tone.WARN))
+            limit = self._limit_text()
+            painter.drawText(row.adjusted(taken, 0, 0, 0), centre, limit)
+            taken += painter.fontMetrics().horizontalAdvance(limit) + 16
         at_cursor = self._cursor_s is not None
         painter.setPen(colour(self.palette(), Tone.TEXT if at_cursor else Tone.SECONDARY))
         room = row.adjusted(taken, 0, 0, 0)
@@ -253,7 +269,7 @@ class PastChart(QWidget):
         grid, words = (colour(self.palette(), tone) for tone in (Tone.BORDER, Tone.SECONDARY))
         beside = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         painter.setFont(font(_LABEL_PX))
-        step = fmt.axis_step(self._top / _GRID_LINES, self._unit, nice_step)
+        step = self._step
         for index in range(int(self._top / step + 1e-9) + 1):
             y = round(self._y(area, index * step)) + 0.5
             painter.setPen(QPen(grid, 1))
@@ -309,3 +325,14 @@ class PastChart(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(QPen(accent, 1))
         painter.drawPolyline(means) if len(means) > 1 else painter.drawPoint(means[0])
+
+
+def scale_of(highest: float, whole: float | None, unit: str) -> tuple[float, float]:
+    """Top and step of a scale from 0 that holds ``highest``: the lowest top of round steps."""
+    size = fmt.GIB if unit == "B" else 1.0
+    if whole is not None and highest <= whole:
+        return whole, nice_step(whole / size / 4) * size
+    steps = [nice_step(highest / size / lines) * size for lines in _GRID_LINES]
+    tops = [(ceil(highest / step - 1e-9) * step, -step) for step in steps]
+    top, step = min(tops)
+    return max(top, -step), -step

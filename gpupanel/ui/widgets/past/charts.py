@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from PySide6.QtCore import QCoreApplication, Signal
 from PySide6.QtWidgets import QVBoxLayout
 
-from gpupanel.model.gpu import GpuInfo
+from gpupanel.model.gpu import GpuInfo, Reading, Unavailable
 from gpupanel.model.metrics import METRIC_BY_KEY
 from gpupanel.ui import format as fmt
-from gpupanel.ui.past import Curve, Look
+from gpupanel.ui.past import Look
 from gpupanel.ui.theme import Tone
 from gpupanel.ui.widgets.card import Card
-from gpupanel.ui.widgets.chart import nice_top
 from gpupanel.ui.widgets.past.chart import PastChart
 from gpupanel.ui.widgets.past.kinds import tone_of
 from gpupanel.ui.widgets.past.lane import EventLane
@@ -46,8 +47,8 @@ class ChartStack(Card):
         self.body.addLayout(self._column, 1)
         self.body.addWidget(self._lane)
 
-    def show_look(self, look: Look, gpu: GpuInfo | None) -> None:
-        """Show ``look``; ``gpu`` knows the tops of some scales, and may have left."""
+    def show_look(self, look: Look, gpu: GpuInfo | None, power_limit_w: Reading) -> None:
+        """Show ``look``; ``gpu`` knows the top of some scales, and may have left."""
         self._look = look
         if tuple(self._charts) != look.question.metrics:
             self._rebuild(look.question.metrics)
@@ -58,9 +59,10 @@ class ChartStack(Card):
             if tone_of(one) in (Tone.ERROR, Tone.WARN, Tone.ACCENT)
         ][-_MOST_LINES:]
         for key, chart in self._charts.items():
-            curve = look.curves[key]
-            limit = gpu.limits.get("power_limit_w") if gpu and key == "power_draw_w" else None
-            chart.show_curve(curve, span, _top(key, curve, gpu, limit), limit, marks)
+            limit = None
+            if key == "power_draw_w" and not isinstance(power_limit_w, Unavailable):
+                limit = power_limit_w
+            chart.show_curve(look.curves[key], span, _whole(key, gpu), limit, marks)
         self._lane.show_events(look.events, span)
 
     def set_cursor(self, time_s: float | None) -> None:
@@ -77,7 +79,7 @@ class ChartStack(Card):
         for key in metrics:
             metric = METRIC_BY_KEY[key]
             label = translate("Metrics", metric.label)
-            chart = PastChart(label, metric.unit, lambda time_s, key=key: self._why(key, time_s))
+            chart = PastChart(label, metric.unit, partial(self._why, key))
             chart.setToolTip(translate("Metrics", metric.help))
             chart.cursor_moved.connect(self.set_cursor)
             self._charts[key] = chart
@@ -106,13 +108,9 @@ class ChartStack(Card):
         return self.tr("nobody watched")
 
 
-def _top(key: str, curve: Curve, gpu: GpuInfo | None, limit: float | None) -> float:
-    """A round top of the scale that holds the greatest value and the limit."""
-    highest = max((point.high for point in curve.points), default=0.0)
-    unit = METRIC_BY_KEY[key].unit
-    if unit == "%" and highest <= _PERCENT_TOP:
+def _whole(key: str, gpu: GpuInfo | None) -> float | None:
+    """What the values of a metric are a part of."""
+    if METRIC_BY_KEY[key].unit == "%":
         return _PERCENT_TOP
-    if key == "memory_used_bytes" and gpu and gpu.memory_total_bytes:
-        return float(max(gpu.memory_total_bytes, highest))
-    highest = max(highest, limit or 0.0)
-    return nice_top(highest / fmt.GIB) * fmt.GIB if unit == "B" else nice_top(highest)
+    total = gpu.memory_total_bytes if gpu and key == "memory_used_bytes" else None
+    return None if total is None else float(total)

@@ -68,9 +68,10 @@ class EnergyView(Card):
 
     def show_tariff(self, tariff: Tariff) -> None:
         """Fill the fields, unless the user is in them."""
-        if not self._price.hasFocus() and tariff.price_per_kwh != self._price.value():
+        if not (self._price.hasFocus() or self._currency.hasFocus()) and tariff != self._entered():
+            self._price.blockSignals(True)
             self._price.setValue(tariff.price_per_kwh)
-        if not self._currency.hasFocus() and tariff.currency != self._currency.text():
+            self._price.blockSignals(False)
             self._currency.setText(tariff.currency)
 
     def _make_price(self) -> QHBoxLayout:

@@ -115,11 +115,10 @@ class EventList(Card):
         ]
 
     def _row(self, event: EventRecord, look: Look) -> tuple[Cell, ...]:
-        span_s = look.until_s - look.since_s
         text = self._text(event)
-        when = fmt.moment(event.time_unix_s, span_s)
+        when = fmt.moment(event.time_unix_s, look.until_s - look.since_s)
         return (
-            Cell(when, Tone.SECONDARY, f"{fmt.moment(event.time_unix_s, 1e9)} · {when}"),
+            Cell(when, Tone.SECONDARY),
             Cell(label_of(event), tone_of(event)),
             Cell(fmt.sentence(text), help=text),
         )

@@ -189,9 +189,8 @@ def _sentence(accounts: Mapping[str, Account]) -> str:
     held = [one for one in accounts["hour"].held if one.limit != _AT_REST]
     if not held or not held[0].share:
         return translate("Ledger", "Nothing held the clocks down in the last hour.")
-    return translate(
-        "Ledger", "In the last hour, {0} held the clocks down for {1} of the time."
-    ).format(_name((held[0].limit, held[0].set_by)), _percent(held[0].share))
+    told = translate("Ledger", "In the last hour, {0} held the clocks down for {1} of the time.")
+    return told.format(_name((held[0].limit, held[0].set_by)), _percent(held[0].share))
 
 
 def _name(cause: Cause) -> str:
