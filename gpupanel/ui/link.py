@@ -131,6 +131,9 @@ class Link(QObject):
         self._silence.stop()
         self.state = LinkState.CLOSED
         process, self._process = self._process, None
+        for killed in self.findChildren(QProcess):
+            if killed is not process and killed.state() is not QProcess.ProcessState.NotRunning:
+                killed.waitForFinished(_CLOSE_MS)
         if process is None:
             return
         self._stop_listening(process)

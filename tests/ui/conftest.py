@@ -20,6 +20,7 @@ from gpupanel.ui.runs import Frame, LiveRun
 from gpupanel.ui.store import Store
 from gpupanel.ui.theme import ThemeChoice
 from gpupanel.ui.window import Window
+from tests.ui.past_agent import PastAgent
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -71,7 +72,8 @@ class Bench:
     def __init__(self) -> None:
         self.runners: list[FakeRunner] = []
         self.live_run = LiveRun(self._make_runner)
-        self.store = Store(self.live_run)
+        self.agent = PastAgent()
+        self.store = Store(self.live_run, agent=self.agent)
         self.window = Window(self.store)
 
     def _make_runner(self, run: Run, say: Callable[[Event], None], gpu: GpuInfo) -> FakeRunner:

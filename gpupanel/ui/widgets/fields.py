@@ -199,6 +199,7 @@ class MultiChoice(Button):
         self._name, self._most = name, most
         self._menu = _StayingMenu(self)
         self.clicked.connect(self._open)
+        self._show()
 
     @property
     def values(self) -> tuple[Any, ...]:
@@ -228,6 +229,7 @@ class MultiChoice(Button):
             action.setEnabled(not (last or full))
         words = ", ".join(action.text() for action in ticked)
         self.setText(self.tr("{0}: {1} ▾").format(self._name, len(ticked)))
+        self.setEnabled(bool(self._menu.actions()))
         self.setAccessibleName(self._name)
         self.setAccessibleDescription(words)
         self.setToolTip(words)

@@ -74,6 +74,7 @@ class ChartStack(Card):
     def _rebuild(self, metrics: tuple[str, ...]) -> None:
         for chart in self._charts.values():
             self._column.removeWidget(chart)
+            chart.hide()
             chart.deleteLater()
         self._charts = {}
         for key in metrics:

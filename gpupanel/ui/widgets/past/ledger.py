@@ -147,6 +147,7 @@ class LedgerView(Card):
     def _rebuild(self, causes: tuple[Cause, ...]) -> None:
         for widget in self._row_widgets:
             self._grid.removeWidget(widget)
+            widget.hide()
             widget.deleteLater()
         self._causes, self._shares, self._row_widgets = causes, {}, []
         for row, cause in enumerate(causes, start=1):
