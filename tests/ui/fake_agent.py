@@ -13,7 +13,16 @@ import threading
 import time
 from typing import Any
 
-from gpupanel.model.gpu import GpuInfo, GpuKind, Reading, Sample, Snapshot, Unavailable
+from gpupanel.model.gpu import (
+    GpuInfo,
+    GpuKind,
+    ProcessKind,
+    ProcessSample,
+    Reading,
+    Sample,
+    Snapshot,
+    Unavailable,
+)
 
 GPU = GpuInfo(
     "GPU-1f1e2d3c", "Fake GPU", "nvidia", GpuKind.GPU, "nvml", "1.2.3", "00000000:01:00.0",
@@ -35,6 +44,11 @@ def snapshot(tick: int) -> dict[str, Any]:
         "fan_speed_percent": Unavailable("not supported on this board"),
     }
     return Snapshot(1.7e9 + tick, 1000.0 + tick, (Sample(GPU.id, readings),)).as_json()
+
+
+def process() -> dict[str, Any]:
+    kind, unknown = ProcessKind.COMPUTE, Unavailable("not told")
+    return ProcessSample(GPU.id, 7, 70, "python3", "mara", kind, unknown, 81.0).as_json()
 
 
 def policy() -> dict[str, Any]:
@@ -81,8 +95,15 @@ def main() -> None:
             sys.stdout.write("hello there\n")
             sys.stdout.flush()
             continue
+        if request["method"] == "series":
+            say({"id": request["id"], "error": {"code": -32002, "message": "no history here"}})
+            continue
         result = answer(request["method"], 99 if mode == "old" else 1)
         say({"id": request["id"], "result": result})
+        if request["method"] == "unsubscribe":
+            say({"method": "processes", "params": {"processes": [], "hidden": ["unsubscribed"]}})
+        if request["params"].get("topic") == "processes":
+            say({"method": "processes", "params": {"processes": [process()], "hidden": ["why"]}})
         if request["params"].get("topic") == "snapshots":
             threading.Thread(target=tick_on, args=(mode,), daemon=True).start()
     if mode == "deaf":
