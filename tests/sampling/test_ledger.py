@@ -145,11 +145,12 @@ def test_a_restart_forgets_nothing_but_the_time_between(
 ) -> None:
     """Two ledgers, the second with what the first let go of, against one that saw all."""
     whole, first, second = Ledger(), Ledger(), Ledger()
-    kept: dict[tuple[object, ...], float] = {}
+    kept: dict[tuple[int, str, str, str], float] = {}
 
     def keep(ledger: Ledger) -> None:
         for one in ledger.drain():
-            kept[one[:4]] = kept.get(one[:4], 0.0) + one.seconds
+            key = one.start_s, one.gpu_id, one.limit, one.set_by
+            kept[key] = kept.get(key, 0.0) + one.seconds
 
     now_s = 1000.0
     current = first
@@ -158,7 +159,7 @@ def test_a_restart_forgets_nothing_but_the_time_between(
         now_s += step_s if number != cut else 10.0
         if number == cut:
             keep(first)
-            rows = [HeldMinute(*key, seconds) for key, seconds in kept.items()]  # type: ignore[arg-type]
+            rows = [HeldMinute(*key, seconds) for key, seconds in kept.items()]
             second.restore(rows, 1.8e9 + now_s, now_s)
             current = second
         for ledger in (whole, current):

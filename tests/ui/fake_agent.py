@@ -84,6 +84,16 @@ def tick_on(mode: str) -> None:
         time.sleep(0.05)
 
 
+def follow(request: dict[str, Any], mode: str) -> None:
+    """What comes unasked after an answer."""
+    if request["method"] == "unsubscribe":
+        say({"method": "processes", "params": {"processes": [], "hidden": ["unsubscribed"]}})
+    if request["params"].get("topic") == "processes":
+        say({"method": "processes", "params": {"processes": [process()], "hidden": ["why"]}})
+    if request["params"].get("topic") == "snapshots":
+        threading.Thread(target=tick_on, args=(mode,), daemon=True).start()
+
+
 def main() -> None:
     mode = sys.argv[1]
     if len(sys.argv) > 2:
@@ -100,12 +110,7 @@ def main() -> None:
             continue
         result = answer(request["method"], 99 if mode == "old" else 1)
         say({"id": request["id"], "result": result})
-        if request["method"] == "unsubscribe":
-            say({"method": "processes", "params": {"processes": [], "hidden": ["unsubscribed"]}})
-        if request["params"].get("topic") == "processes":
-            say({"method": "processes", "params": {"processes": [process()], "hidden": ["why"]}})
-        if request["params"].get("topic") == "snapshots":
-            threading.Thread(target=tick_on, args=(mode,), daemon=True).start()
+        follow(request, mode)
     if mode == "deaf":
         time.sleep(60)
     os._exit(0)

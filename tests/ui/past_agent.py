@@ -68,7 +68,8 @@ class PastAgent:
             case "events":
                 until_s = params["until_unix_s"]
                 events = [
-                    EventRecord(until_s - back_s, *rest).as_json() for back_s, *rest in self.events
+                    EventRecord(until_s - back_s, gpu_id, kind, text).as_json()
+                    for back_s, gpu_id, kind, text in self.events
                 ]
                 return {"events": events, "complete": self.complete}
             case "energy":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,7 +162,7 @@ def test_a_gap_says_that_the_gpu_slept_or_did_not_tell(bench: Any, opened: Open)
     power = charts(page)[0]
     assert "not known: the GPU slept since" in described(power)
     bench.agent.events = ()
-    bench.agent.points = lambda params: (  # type: ignore[method-assign]
+    bench.agent.points = lambda params: (
         [] if params["metric"] == POWER else [(params["until_unix_s"] - 1800, 1.0, 1.0, 1.0)]
     )
     page.span.choose(86400.0)
@@ -246,7 +247,7 @@ def test_the_ledger_tells_shares_with_who_set_the_limit(opened: Open) -> None:
 
 def test_a_device_without_reasons_says_so(opened: Open) -> None:
     page = opened(limits={GPU_ID: {name: account(0.0) for name in ("minute", "hour", "day")}})
-    assert "does not tell what limits its clocks: not reported by this GPU" in spoken(page.ledger)
+    assert "does not tell what limits its clocks." in spoken(page.ledger)
 
 
 def test_energy_and_its_cost_at_the_price_of_the_user(bench: Any, opened: Open) -> None:
@@ -351,7 +352,7 @@ def test_answers_are_renewed_while_the_page_is_seen(
     first = page.store.past.look
     page.refresh()
     assert bench.agent.asked == []
-    now_s = past_module.time() + past_module.RENEW_S
+    now_s = time.time() + past_module.RENEW_S
     monkeypatch.setattr(past_module, "time", lambda: now_s)
     page.refresh()
     assert [one.method for one in bench.agent.asked] == [

@@ -34,10 +34,8 @@ def test_taste_is_remembered(tmp_path: Path, choice: ThemeChoice) -> None:
 
 
 def test_a_damaged_file_means_defaults(tmp_path: Path) -> None:
-    (tmp_path / "window.ini").write_text(
-        "[General]\ntheme=neon\ngeometry=12\nprice_per_kwh=-3\ncurrency=much too long\n",
-        encoding="utf-8",
-    )
+    lines = ("[General]", "theme=neon", "geometry=12", "price_per_kwh=-3", "currency=much too long")
+    (tmp_path / "window.ini").write_text("\n".join(lines), encoding="utf-8")
     damaged = Preferences(tmp_path / "window.ini")
     assert damaged.theme is ThemeChoice.SYSTEM
     assert damaged.geometry.isEmpty()

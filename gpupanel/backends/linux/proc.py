@@ -66,6 +66,7 @@ def started_unix_s(started: int) -> float | None:
 @cache
 def _boot_unix_s() -> float:
     """Asked once: it differs by a hair each time, and a process would seem to start anew."""
+    assert sys.platform != "win32"
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 

@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from gpupanel.model.gpu import GpuId, Unavailable
+from gpupanel.model.gpu import NOT_TOLD, GpuId, Unavailable
 from gpupanel.model.metrics import METRIC_BY_KEY
 from gpupanel.sampling.ledger import DAY_S
 from gpupanel.ui import format as fmt
@@ -216,9 +216,9 @@ class HistoryPage(Page):
         gpu_id = self.gpu.currentData()
         sample = self.store.sample(gpu_id) if gpu_id else None
         if sample is not None and isinstance(sample.limited_by, Unavailable):
-            why = self.tr("This device does not tell what limits its clocks: {0}.").format(
-                sample.limited_by.reason
-            )
+            why = self.tr("This device does not tell what limits its clocks.")
+            if sample.limited_by != NOT_TOLD:
+                why = f"{why} {fmt.sentence(sample.limited_by.reason)}"
         else:
             why = self.tr("Nothing is known yet of what limits this device.")
         self.ledger.show_accounts(self.store.past.accounts.get(gpu_id, {}), why)

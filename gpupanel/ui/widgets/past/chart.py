@@ -11,6 +11,7 @@ from math import ceil
 
 from PySide6.QtCore import QEvent, QLineF, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
+    QColor,
     QFocusEvent,
     QKeyEvent,
     QMouseEvent,
@@ -214,8 +215,13 @@ class PastChart(QWidget):
         picture.fill(colour(self.palette(), Tone.SURFACE))
         painter = QPainter(picture)
         area = self._area()
-        self._draw_gaps(painter, area)
+        gaps = self._gaps(area)
+        back = colour(self.palette(), Tone.SURFACE)
+        grey = blend(colour(self.palette(), Tone.RAISED), back, 0.3)
+        for gap in gaps:
+            painter.fillRect(gap, grey)
         self._draw_grid(painter, area)
+        self._name_gaps(painter, gaps, grey)
         self._draw_marks(painter, area)
         for stretch in self._curve.stretches():
             self._draw_stretch(painter, area, stretch)
@@ -279,28 +285,31 @@ class PastChart(QWidget):
             text = str(fmt.metric(index * step, self._unit)) if index else "0"
             painter.drawText(label, beside, text)
 
-    def _draw_gaps(self, painter: QPainter, area: QRectF) -> None:
+    def _gaps(self, area: QRectF) -> list[QRectF]:
         """From where a stretch ends to where the next begins, and what is before and after."""
         width_s = self._curve.width_s
         edges_s = [self._scale.since_s]
         for stretch in self._curve.stretches():
             edges_s += [stretch[0].time_unix_s, stretch[-1].time_unix_s + width_s]
         edges_s.append(self._scale.until_s)
-        surface = colour(self.palette(), Tone.SURFACE)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(blend(colour(self.palette(), Tone.RAISED), surface, 0.3))
-        painter.setFont(font(_LABEL_PX))
+        gaps = []
         for begin_s, end_s in zip(edges_s[::2], edges_s[1::2], strict=True):
-            if end_s - begin_s <= width_s:
-                continue
-            gap = area.adjusted(0, 0, 0, 0)
-            gap.setLeft(max(self._scale.x(begin_s), area.left()))
-            gap.setRight(min(self._scale.x(end_s), area.right()))
-            painter.drawRect(gap)
-            if gap.width() > 72:
-                painter.setPen(colour(self.palette(), Tone.SECONDARY))
-                painter.drawText(gap, Qt.AlignmentFlag.AlignCenter, self.tr("not known"))
-                painter.setPen(Qt.PenStyle.NoPen)
+            if end_s - begin_s > width_s:
+                left = max(self._scale.x(begin_s), area.left())
+                right = min(self._scale.x(end_s), area.right())
+                gaps.append(QRectF(left, area.top(), right - left, area.height()))
+        return gaps
+
+    def _name_gaps(self, painter: QPainter, gaps: Sequence[QRectF], back: QColor) -> None:
+        text = self.tr("not known")
+        painter.setFont(font(_LABEL_PX))
+        painter.setPen(colour(self.palette(), Tone.SECONDARY))
+        room = QRectF(0, 0, painter.fontMetrics().horizontalAdvance(text) + 12, 16)
+        for gap in gaps:
+            if gap.width() > room.width():
+                room.moveCenter(gap.center())
+                painter.fillRect(room, back)
+                painter.drawText(room, Qt.AlignmentFlag.AlignCenter, text)
 
     def _draw_marks(self, painter: QPainter, area: QRectF) -> None:
         surface = colour(self.palette(), Tone.SURFACE)
