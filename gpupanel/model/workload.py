@@ -185,11 +185,12 @@ class Finished:
         checks: Comparisons made.
         efficiency_percent: work_per_s as a percentage of uncapped_work_per_s.
         energy_j: Over the run; None without a power sensor.
-        stability_percent: The worst second's uncapped rate as a percentage of the best one's; None
-            for a run of less than ten seconds.
+        stability_percent: The uncapped rate of the worst five seconds as a percentage of the best
+            five; None for a run too short to have two of them.
         faults: What the first failed comparisons found, in words.
         readings: What this load tells beside its rate.
-        stop_reason: ``time``, ``stopped``, ``temperature``, ``error``, ``parent_gone``.
+        stop_reason: ``time``, ``stopped``, ``policy``, ``error``; of the guard ``temperature``,
+            ``power``, ``fan``, ``sensor_lost``.
     """
 
     event: ClassVar[str] = "finished"

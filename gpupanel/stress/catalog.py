@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gpupanel.model.errors import WorkloadError
 from gpupanel.model.workload import Family, Knob, WorkloadInfo
 
 WORKLOADS: tuple[WorkloadInfo, ...] = (
@@ -52,3 +53,23 @@ WORKLOADS: tuple[WorkloadInfo, ...] = (
 )  # fmt: skip
 
 WORKLOAD_BY_NAME: Mapping[str, WorkloadInfo] = {workload.name: workload for workload in WORKLOADS}
+
+
+def choose_knobs(info: WorkloadInfo, asked: Mapping[str, int], *, is_cpu: bool) -> dict[str, int]:
+    """All knobs of a load: what was asked, else the default of this kind of device.
+
+    Raises:
+        WorkloadError: A knob is unknown or out of its bounds.
+    """
+    known = {knob.name: knob for knob in info.knobs}
+    for name, value in asked.items():
+        if name not in known:
+            raise WorkloadError(f"{info.name} has no knob {name}; it has {', '.join(known)}")
+        knob = known[name]
+        if not knob.low <= value <= knob.high:
+            raise WorkloadError(f"{info.name}: {name}={value} is outside {knob.low} to {knob.high}")
+        if knob.choices and value not in knob.choices:
+            choices = ", ".join(map(str, knob.choices))
+            raise WorkloadError(f"{info.name}: {name}={value} is none of {choices}")
+    defaults = {knob.name: knob.default_cpu if is_cpu else knob.default for knob in info.knobs}
+    return {**defaults, **asked}

@@ -19,7 +19,7 @@ from gpupanel.ui import theme
 from gpupanel.ui.link import Link
 from gpupanel.ui.past import Tariff
 from gpupanel.ui.preferences import Preferences
-from gpupanel.ui.runs import LiveRun
+from gpupanel.ui.runs import Runs
 from gpupanel.ui.store import Store
 from gpupanel.ui.theme import ThemeChoice
 from gpupanel.ui.window import Window
@@ -34,8 +34,8 @@ class Panel(QObject):
     def __init__(self, link: Link, choice: ThemeChoice) -> None:
         super().__init__()
         self.link = link
-        self.live_run = LiveRun(parent=self)
-        self.store = Store(self.live_run, self, link)
+        self.runs = Runs(parent=self)
+        self.store = Store(self.runs, self, link)
         self.window = Window(self.store, choice)
         link.state_changed.connect(lambda: self.store.set_link(link.state, link.reason))
         link.gpus_received.connect(self.store.set_gpus)
@@ -43,12 +43,13 @@ class Panel(QObject):
         link.snapshot_received.connect(self.store.add_snapshot)
         link.policy_received.connect(self.store.set_policy)
         link.processes_received.connect(self.store.set_processes)
+        self.runs.changed.connect(lambda: link.guard(self.runs.active))
         self.window.log_wanted.connect(lambda: self.window.copy(link.log))
         self.window.closed.connect(self.close)
 
     def close(self) -> None:
-        """End the run and the agent; called twice is called once."""
-        self.live_run.close()
+        """End the runs and the agent; called twice is called once."""
+        self.runs.close()
         self.link.close()
 
 

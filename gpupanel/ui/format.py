@@ -24,8 +24,24 @@ _SPACE = "\u00a0"
 GIB = 2.0**30
 DAY_S = 86400
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
-_RATE_UNITS = {"hash": "H/s", "flop": "FLOP/s", "frame": "fps"}
-_AMOUNT_UNITS = {"hash": "H", "flop": "FLOP", "frame": "frames"}
+_RATE_UNITS = {
+    "hash": "H/s",
+    "flop": "FLOP/s",
+    "op": "OP/s",
+    "byte": "B/s",
+    "token": "tok/s",
+    "frame": "fps",
+    "launch": "launches/s",
+}
+_AMOUNT_UNITS = {
+    "hash": "H",
+    "flop": "FLOP",
+    "op": "OP",
+    "byte": "B",
+    "token": "tok",
+    "frame": "frames",
+    "launch": "launches",
+}
 _FAMILIES = {
     Family.MINING: QT_TRANSLATE_NOOP("Families", "Mining"),
     Family.AI: QT_TRANSLATE_NOOP("Families", "AI"),
@@ -189,6 +205,11 @@ def gpu_names(gpus: Sequence[GpuInfo]) -> dict[GpuId, str]:
 def family_name(family: Family) -> str:
     """What kind of load it is, in the reader's language."""
     return QCoreApplication.translate("Families", _FAMILIES[family])
+
+
+def translated(context: str, text: str) -> str:
+    """A marked text in the reader's language."""
+    return QCoreApplication.translate(context, text)
 
 
 def sentence(text: str) -> str:

@@ -20,6 +20,9 @@ from gpupanel.model.gpu import GpuInfo, ProcessSample, Snapshot
 
 HISTORY_S = 120
 INTERVAL_S = 1.0
+GUARD_INTERVAL_S = 0.2
+"""While a load runs, its guard wants to see the card more often than a person does."""
+
 _SILENCE_MS = 15_000
 _STABLE_MS = 60_000
 _BACKOFF_S = (1, 2, 4, 8, 16, 30)
@@ -82,6 +85,7 @@ class Link(QObject):
         self.state = LinkState.STARTING
         self.reason = ""
         self.version: str | None = None
+        self._interval_s = INTERVAL_S
 
     @property
     def log(self) -> str:
@@ -175,7 +179,7 @@ class Link(QObject):
         self._request("policy", {}, self.policy_received.emit)
         self._request("history", {"seconds": HISTORY_S}, self._take_history)
         for params in (
-            {"topic": "snapshots", "interval_s": INTERVAL_S},
+            {"topic": "snapshots", "interval_s": self._interval_s},
             {"topic": "policy"},
             {"topic": "gpus"},
         ):
@@ -196,6 +200,16 @@ class Link(QObject):
         self._process_subscription = result["subscription"]
         if not self._wants_processes:  # it was unwanted again before the answer came
             self._subscribe_to_processes()
+
+    def guard(self, active: bool) -> None:
+        """Ask for samples as often as the guard of a run wants them, or as a person does."""
+        interval_s = GUARD_INTERVAL_S if active else INTERVAL_S
+        if interval_s == self._interval_s:
+            return
+        self._interval_s = interval_s
+        if self.state is LinkState.RUNNING:
+            params = {"topic": "snapshots", "interval_s": interval_s}
+            self._request("subscribe", params, lambda _: None)
 
     def _read(self) -> None:
         process = self._process

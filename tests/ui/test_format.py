@@ -46,7 +46,7 @@ def test_metric(value: float, unit: str, text: str) -> None:
         (143.4, "frame", "143 fps"),
         (0.31, "frame", "0.31 fps"),
         (12345.0, "frame", "12 345 fps"),
-        (5.0, "token", "5.00 token/s"),
+        (5.0, "token", "5.00 tok/s"),
     ],
 )
 def test_rate(per_s: float, unit: str, text: str) -> None:

@@ -76,9 +76,9 @@ def test_the_busiest_comes_first_and_the_unknown_last(page: Any) -> None:
     assert cell(page, 1, "Memory") == "205 MiB"
     assert cell(page, 0, "Engines") == "compute 80 %, dec 2 %"
     assert cell(page, 0, "GPU") == "GeForce RTX 4090 · 0000:01:00.0"
-    assert time.strftime("%H:%M", time.localtime(time.time() - 5400)) in cell(
-        page, 0, "Running since"
-    )
+    assert TRAINING.started_unix_s is not None
+    started = time.localtime(TRAINING.started_unix_s)
+    assert cell(page, 0, "Running since") == time.strftime("%H:%M:%S", started)
 
 
 def test_what_is_not_known_is_no_number_and_has_its_reason(page: Any) -> None:

@@ -48,6 +48,9 @@ from gpupanel.stress.mining.ethash_reference import (
 )
 from gpupanel.stress.workload import Check, Chunk, Device, Report, Variant, lane_variants
 
+# Two Keccak-f[1600] of 24 rounds of 130 operations on 64 bits, a rotation counted as one, each two
+# on 32; and 64 times 32 FNV steps of a product and an exclusive or.
+_OPERATIONS_PER_HASH = 2.0 * 24 * 130 * 2 + 64 * 32 * 2
 _FOUND_PER_LAUNCH = 2
 # The chance that a sound device returns none of so many is below 1e-13.
 _MISSED_MOST = 30
@@ -152,8 +155,9 @@ class Ethash:
         return known_answers(self._table.kernels, vectors, None, lines_of, tables)
 
     def cost(self) -> Cost:
-        """64 pages of 128 bytes at random places in the table."""
-        return Cost({Ceiling.RANDOM_128B: 64.0 * PAGE_BYTES}, self._pages * PAGE_BYTES)
+        """64 pages of 128 bytes at random places in the table, and the arithmetic between."""
+        needs = {Ceiling.RANDOM_128B: 64.0 * PAGE_BYTES, Ceiling.INT32: _OPERATIONS_PER_HASH}
+        return Cost(needs, self._pages * PAGE_BYTES)
 
     def launch(self, steps: int) -> Chunk:
         """Hash the next ``steps`` * 512 or 4096 nonces in one kernel launch."""

@@ -28,6 +28,8 @@ EVENT_KINDS: Mapping[str, EventKind] = {
     "throttle": EventKind(QT_TRANSLATE_NOOP("Events", "Slowed down"), Tone.WARN),
     "clock": EventKind(QT_TRANSLATE_NOOP("Events", "Clock change"), Tone.SECONDARY),
     "recovered": EventKind(QT_TRANSLATE_NOOP("Events", "Answers again"), Tone.OK),
+    "appeared": EventKind(QT_TRANSLATE_NOOP("Events", "Appeared"), Tone.OK),
+    "removed": EventKind(QT_TRANSLATE_NOOP("Events", "Removed"), Tone.WARN),
     "asleep": EventKind(QT_TRANSLATE_NOOP("Events", "Fell asleep"), Tone.SECONDARY),
     "awake": EventKind(QT_TRANSLATE_NOOP("Events", "Woke up"), Tone.SECONDARY),
     "run": EventKind(QT_TRANSLATE_NOOP("Events", "Stress test"), Tone.ACCENT),
