@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 
+from gpupanel.backends.registry import Opened
+from gpupanel.backends.replay import ReplayBackend
 from gpupanel.ipc import protocol
 from gpupanel.ipc.protocol import ErrorCode
 from gpupanel.model.event import EventRecord
-from gpupanel.model.gpu import CPU_ID, Sample, Snapshot
+from gpupanel.model.gpu import CPU_ID, GpuInfo, GpuKind, Sample, Snapshot
 from gpupanel.sampling.ledger import HeldMinute
+from gpupanel.sampling.recall import Recall
+from gpupanel.sampling.recording import RecordingWriter
 from gpupanel.sampling.store import Store
 from gpupanel.service.memory import MOST_EVENTS, MOST_POINTS, Memory
 from tests.service.test_daemon import Caller, running
@@ -136,6 +140,25 @@ def test_the_last_day_is_still_known_after_a_restart(tmp_path: Path) -> None:
     assert [accounts[name]["watched_s"] for name in ("hour", "day")] == [60.0, 180.0]
     (cause,) = accounts["day"]["held"]
     assert cause == {"limit": "power_cap", "set_by": "lowered from 450 W", "share": 0.75}
+
+
+def test_what_held_a_card_until_the_end_is_kept(tmp_path: Path) -> None:
+    gpu = GpuInfo("GPU-1", "Card", "nvidia", GpuKind.GPU, "nvml")
+    recording, path = tmp_path / "recording.jsonl", tmp_path / "history.db"
+    with RecordingWriter(recording, [gpu]) as writer:
+        for second in range(3):
+            sample = Sample("GPU-1", {}, limited_by=("power_cap",))
+            writer.append(Snapshot(1.8e9 + second, float(second), (sample,)))
+    backend = ReplayBackend(recording)
+    opened = Opened(backends=(backend,), unopened=(), results=(backend.probe(),))
+    with running(tmp_path, Store(path), lambda: opened) as caller:
+        caller.ask("subscribe", topic="snapshots", interval_s=0.2)
+        for _ in range(3):
+            caller.wait_for("snapshot")
+    with Recall(path) as recall:
+        kept = recall.held(0)
+    assert {one.limit for one in kept} == {"", "power_cap"}
+    assert sum(one.seconds for one in kept if one.limit) > 0.1
 
 
 def test_a_run_is_noted_where_it_can_be_found(tmp_path: Path) -> None:

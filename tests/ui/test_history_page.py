@@ -324,12 +324,14 @@ def test_another_choice_asks_anew_and_late_answers_are_dropped(bench: Any, opene
     late, bench.agent.asked = bench.agent.asked, []
     page.span.choose(86400.0)
     assert "Reading…" in spoken(page)
-    bench.agent.answer()
-    look = page.store.past.look
     for one in late:
         one.answer(bench.agent._result(one.method, one.params))
-    assert page.store.past.look is look
+    assert page.store.past.look.question.span_s == 3600.0
+    bench.agent.answer()
+    look = page.store.past.look
     assert look.question.span_s == 86400.0
+    assert all(point.time_unix_s >= look.since_s for point in look.curves[POWER].points)
+    assert "Reading…" not in spoken(page)
 
 
 def test_metrics_can_be_chosen_one_stays(bench: Any, opened: Open) -> None:

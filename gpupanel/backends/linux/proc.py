@@ -63,11 +63,12 @@ def started_unix_s(started: int) -> float | None:
     return float(round(since_s))
 
 
-@cache
-def _boot_unix_s() -> float:
-    """Asked once: it differs by a hair each time, and a process would seem to start anew."""
-    assert sys.platform != "win32"
-    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+if sys.platform != "win32":
+
+    @cache
+    def _boot_unix_s() -> float:
+        """Asked once: it differs by a hair each time, and a process would seem to start anew."""
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _identity_from_proc(pid: int, proc_root: Path) -> Identity | None:
