@@ -19,7 +19,7 @@ from gpupanel.ui.store import Store
 from gpupanel.ui.theme import ThemeChoice
 
 if TYPE_CHECKING:
-    from PySide6.QtWidgets import QWidget
+    from gpupanel.ui.window import Window
 
 _BOUND_S = 20.0
 _STOP_BOUND_S = 2.0
@@ -46,7 +46,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 class Photographer:
     """Waits for the store to have something to show, then grabs the window."""
 
-    def __init__(self, store: Store, window: QWidget) -> None:
+    def __init__(self, store: Store, window: Window) -> None:
         self._store = store
         self._window = window
 
@@ -64,7 +64,8 @@ class Photographer:
 
     def _filled(self) -> bool:
         store = self._store
-        return store.policy is not None and store.ticks >= _LEAST_POINTS
+        told = store.policy is not None and store.ticks >= _LEAST_POINTS
+        return told and self._window.page.is_settled
 
     def _start(self, load: str) -> str:
         """Run ``load`` on the first GPU and wait until its chart shows something."""

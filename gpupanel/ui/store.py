@@ -14,7 +14,15 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from gpupanel.model.decision import Decision, Verb
-from gpupanel.model.gpu import GpuId, GpuInfo, Reading, Sample, Snapshot, Unavailable
+from gpupanel.model.gpu import (
+    GpuId,
+    GpuInfo,
+    ProcessSample,
+    Reading,
+    Sample,
+    Snapshot,
+    Unavailable,
+)
 from gpupanel.model.metrics import METRICS
 from gpupanel.model.workload import Run
 from gpupanel.policy.decide import decide_run
@@ -22,6 +30,8 @@ from gpupanel.policy.resolve import EffectivePolicy
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 from gpupanel.ui import format as fmt
 from gpupanel.ui.link import HISTORY_S, INTERVAL_S, LinkState
+from gpupanel.ui.notes import RunNotes
+from gpupanel.ui.past import Agent, Past
 from gpupanel.ui.runs import LiveRun, Runs
 
 POINTS = round(HISTORY_S / INTERVAL_S)
@@ -63,6 +73,9 @@ class Store(QObject):
         backends: What the agent tried.
         policy: The effective policy; None until the agent told.
         runs: Those that this window drives.
+        past: What the agent remembers.
+        processes: Who uses the GPUs; None while nobody asked or the agent did not tell yet.
+        hidden_processes: How many could not be looked into, and why.
         decisions: Newest first, at most 50.
         link_state: How it stands with the agent.
         link_reason: Why the agent was lost.
@@ -73,8 +86,15 @@ class Store(QObject):
 
     changed = Signal()
 
-    def __init__(self, runs: Runs, parent: QObject | None = None) -> None:
+    def __init__(
+        self, runs: Runs, parent: QObject | None = None, agent: Agent | None = None
+    ) -> None:
+        """``agent`` is whom to ask; without one, only what is set is known."""
         super().__init__(parent)
+        self._agent = agent
+        self.past = Past(agent, self)
+        self.processes: tuple[ProcessSample, ...] | None = None
+        self.hidden_processes: tuple[str, ...] = ()
         self.gpus: tuple[GpuInfo, ...] | None = None
         self.backends: tuple[Backend, ...] = ()
         self.policy: EffectivePolicy | None = None
@@ -86,7 +106,10 @@ class Store(QObject):
         self._series: dict[tuple[GpuId, str], Series] = {}
         self._last_tick_s: float | None = None
         self._next_tick_s = 0.0
+        if agent is not None:
+            self._notes = RunNotes(runs, agent, self)
         runs.changed.connect(self.changed)
+        self.past.changed.connect(self.changed)
 
     def reading(self, gpu_id: GpuId, key: str) -> Reading:
         """The latest value of one metric; never an old one."""
@@ -113,6 +136,8 @@ class Store(QObject):
         self.link_state, self.link_reason = state, reason
         if state is not LinkState.RUNNING:
             self._samples.clear()
+            self.processes = None
+            self.past.forget()
         self.changed.emit()
 
     def set_gpus(self, gpus: Sequence[GpuInfo], backends: Sequence[Mapping[str, Any]]) -> None:
@@ -144,6 +169,18 @@ class Store(QObject):
             self._next_tick_s = now_s + INTERVAL_S - _SLACK_S
         self._remember(snapshot)
         self._samples = {sample.gpu_id: sample for sample in snapshot.samples}
+        self.changed.emit()
+
+    def want_processes(self, wanted: bool) -> None:
+        """A page that lists processes is seen, or not any more."""
+        if self._agent is not None:
+            self._agent.want_processes(wanted)
+        if not wanted:
+            self.processes = None
+
+    def set_processes(self, processes: Sequence[ProcessSample], hidden: Sequence[str]) -> None:
+        """Who uses the GPUs now."""
+        self.processes, self.hidden_processes = tuple(processes), tuple(hidden)
         self.changed.emit()
 
     def set_policy(self, document: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from gpupanel.ui.runs import Frame, LiveRun, Runs
 from gpupanel.ui.store import Store
 from gpupanel.ui.theme import ThemeChoice
 from gpupanel.ui.window import Window
+from tests.ui.past_agent import PastAgent
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -71,7 +72,8 @@ class Bench:
     def __init__(self) -> None:
         self.runners: list[FakeRunner] = []
         self.runs = Runs(self._make_runner)
-        self.store = Store(self.runs)
+        self.agent = PastAgent()
+        self.store = Store(self.runs, agent=self.agent)
         self.window = Window(self.store)
 
     @property
