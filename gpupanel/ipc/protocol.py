@@ -11,6 +11,7 @@ Methods (params -> result):
     history {seconds}                  -> {snapshots: [Snapshot]} oldest first
     policy {}                          -> EffectivePolicy
     limits {}                          -> {limits: {gpu: {minute|hour|day: Account}}}
+    sleep {}                           -> {sleep: {gpu: SleepRecord}}
     subscribe {topic[, interval_s]}    -> {subscription}; topics: snapshots, gpus, policy,
                                           processes, events
     unsubscribe {subscription}         -> {}

@@ -83,6 +83,7 @@ class Daemon:
             "history": self._history_of,
             "policy": self._policy,
             "limits": self._limits,
+            "sleep": self._sleep,
         }
 
     def start(self) -> None:
@@ -211,6 +212,12 @@ class Daemon:
                     for gpu in self._sampler.gpus()
                 }
             }
+
+    def _sleep(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """How each GPU sleeps, and how often we woke it: never, or we have a fault."""
+        del params
+        records = self._sampler.sleep_records()
+        return {"sleep": {gpu_id: record.as_json() for gpu_id, record in records.items()}}
 
     def _policy(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         del params
