@@ -95,8 +95,10 @@ class Sampler:
         self._interval_s = interval_s
 
     def tick(self) -> Snapshot:
-        """Read everything now; then, at times, look for what came and went."""
+        """Read everything now; at times, look for what came and went before."""
         now_s = self._clock.monotonic_s()
+        if now_s >= self._glance_at_s:
+            self._glance(now_s)
         snapshot = Snapshot(
             time_unix_s=self._clock.unix_s(),
             time_monotonic_s=now_s,
@@ -104,8 +106,6 @@ class Sampler:
                 _sample(backend, info.id) for backend, info in listed(self._opened.backends)
             ),
         )
-        if now_s >= self._glance_at_s:
-            self._glance(now_s)
         self._calls_ended()
         return snapshot
 
@@ -172,6 +172,8 @@ class Sampler:
 
     def _look(self) -> None:
         """Find what came and went, and tell of it."""
+        for gate in self._gates().values():
+            gate.is_asleep()  # as our calls begin
         before = {gpu.id: gpu for gpu in self.gpus()}
         self._opened = looked_again(self._opened)
         after = {gpu.id: gpu for gpu in self.gpus()}
