@@ -38,7 +38,9 @@ def test_a_wake_up_within_our_calls_is_ours() -> None:
     power = Power(asleep=True)
     gate = SleepGate(power, lambda: 7.0)
     assert gate.is_asleep()
-    assert gate.record() == SleepRecord(True, 7.0, 0, 0, None)
+    record = gate.record()
+    assert record == SleepRecord(True, 7.0, 0, 0, None)
+    assert SleepRecord.from_json(record.as_json()) == record
     power.asleep = False  # a call to another GPU woke this one
     gate.calls_ended()
     assert wakes(gate) == (1, 1)

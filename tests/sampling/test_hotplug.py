@@ -258,10 +258,18 @@ def test_a_card_of_another_container_does_not_start_nvml_over_for_ever(
 ) -> None:
     nvidia.put(nvidia.root, 7)  # NVML answers: not found
     nvidia.library.forget_calls()
-    nvidia.run(100)
+    nvidia.run(160)
     starts = nvidia.library.calls("nvmlInitWithFlags")
     assert 0 < starts <= 2 * 3, "three of ours, and those of the thread of events"
     assert nvidia.told == []
+    for index in (0, 1):
+        nvidia.library.set(index, utilization_gpu=0)
+    nvidia.run(62)
+    nvidia.library.forget_calls()
+    for index in (0, 1):
+        nvidia.put(nvidia.root, index, "suspended")
+    nvidia.run(40)
+    assert nvidia.library.all_calls == 0, "nor does it keep ours from sleeping"
 
 
 def test_nvidias_driver_is_unloaded_and_loaded_again(nvidia: NvidiaMachine) -> None:
