@@ -122,8 +122,9 @@ class AmdgpuCard:
         self.info = self._completed(info)
 
     @staticmethod
-    def identify(address: str, device_dir: Path, root: Path, driver_version: str | None) -> GpuInfo:
+    def identify(device_dir: Path, root: Path, driver_version: str | None) -> GpuInfo:
         """What can be told of a card without waking it."""
+        address = device_dir.name
         identity = device_id(device_dir)
         name = listed_name(identity, root) if identity else None
         if name is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +35,22 @@ def devices_of(driver: str, root: Path) -> tuple[str, ...] | None:
     except OSError:
         return None
     return tuple(entry for entry in entries if _ADDRESS.fullmatch(entry))
+
+
+def cards_there(root: Path) -> frozenset[tuple[str, int]]:
+    """What tells one set of graphics cards and drivers from another; opens no device.
+
+    The names in the kernel's lists, and the number that each gets when it is made: a driver that
+    was loaded again is another one.
+    """
+    listed: set[tuple[str, int]] = set()
+    for folder in ("sys/class/drm", "sys/bus/pci/drivers/nvidia"):
+        try:
+            with os.scandir(root / folder) as entries:
+                listed.update((entry.name, entry.inode()) for entry in entries)
+        except OSError:
+            continue  # not loaded, or not Linux
+    return frozenset(listed)
 
 
 def parse_uevent(text: str) -> dict[str, str]:
