@@ -25,6 +25,7 @@ WORKLOADS: tuple[WorkloadInfo, ...] = (
                 "Reduce the table to its first MiB, for small devices; 0 is the whole epoch.",
             ),
         ),
+        probe_knobs={"epoch": 0, "dag_mib": 64},
     ),
     WorkloadInfo(
         name="ai.gemm",
@@ -35,6 +36,7 @@ WORKLOADS: tuple[WorkloadInfo, ...] = (
         kernel="ai_gemm.cl",
         host="gpupanel.stress.ai.gemm:Gemm",
         knobs=(Knob("size", 4096, 1024, 256, 16384, "Rows and columns of the square matrices."),),
+        probe_knobs={"size": 1024},
     ),
     WorkloadInfo(
         name="gaming.raymarch",
@@ -48,6 +50,7 @@ WORKLOADS: tuple[WorkloadInfo, ...] = (
             Knob("width", 1920, 640, 160, 3840, "Width of the frame in pixels."),
             Knob("height", 1080, 360, 90, 2160, "Height of the frame in pixels."),
         ),
+        probe_knobs={"width": 640, "height": 360},
     ),
 )  # fmt: skip
 

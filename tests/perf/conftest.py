@@ -19,7 +19,7 @@ StartPeer = Callable[..., Peer]
 
 @pytest.fixture
 def start_peer(tmp_path: Path) -> Iterator[StartPeer]:
-    """Build ``peers/<name>.c`` as the compiler does best, and keep it running with its arguments."""
+    """Build ``peers/<name>.c`` as well as gcc can, and keep it running with its arguments."""
     with ExitStack() as running:
 
         def start(name: str, *arguments: str) -> Peer:
@@ -37,7 +37,8 @@ def start_peer(tmp_path: Path) -> Iterator[StartPeer]:
             running.callback(process.kill)
 
             def rate() -> float:
-                assert process.stdin is not None and process.stdout is not None
+                assert process.stdin is not None
+                assert process.stdout is not None
                 process.stdin.write("\n")
                 process.stdin.flush()
                 return float(process.stdout.readline())
