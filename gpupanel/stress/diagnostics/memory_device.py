@@ -81,7 +81,7 @@ class TestedMemory:
         self.granules = 0
 
     def allocate(self, report: Report) -> None:
-        """Take as much as was hoped for, or as the device gives; drivers tell at the first touch."""
+        """As much as was hoped for, or as the device gives; some tell at the first touch only."""
         while self.granules < self._hoped:
             granules = min(self._per_buffer, self._hoped - self.granules)
             try:
@@ -182,18 +182,13 @@ class TestedMemory:
 def _kernel_of(action: Action, pattern: Pattern) -> tuple[str, Sequence[int]]:
     """The kernel, and its arguments between the place and what it found."""
     whole = (pattern.kind, pattern.value, pattern.complement)
-    match action:
-        case Action.WRITE:
-            return "write", whole
-        case Action.CHECK:
-            return "check", (*whole, 0)
-        case Action.TURN:
-            return "check", (*whole, 1)
-        case Action.WRITE_EVERY_20TH:
-            return "write_modulo", (0, pattern.value, pattern.complement)
-        case Action.WRITE_THE_OTHERS:
-            return "write_modulo", (1, pattern.value, pattern.complement)
-        case Action.MOVE_UP:
-            return "move", (0,)
-        case Action.MOVE_BACK:
-            return "move", (1,)
+    kernels: dict[Action, tuple[str, Sequence[int]]] = {
+        Action.WRITE: ("write", whole),
+        Action.CHECK: ("check", (*whole, 0)),
+        Action.TURN: ("check", (*whole, 1)),
+        Action.WRITE_EVERY_20TH: ("write_modulo", (0, pattern.value, pattern.complement)),
+        Action.WRITE_THE_OTHERS: ("write_modulo", (1, pattern.value, pattern.complement)),
+        Action.MOVE_UP: ("move", (0,)),
+        Action.MOVE_BACK: ("move", (1,)),
+    }
+    return kernels[action]
