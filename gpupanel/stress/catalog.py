@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gpupanel.model.errors import WorkloadError
-from gpupanel.model.workload import Family, Knob, WorkloadInfo
+from gpupanel.model.workload import Family, Knob, Reading, WorkloadInfo
 
 WORKLOADS: tuple[WorkloadInfo, ...] = (
     WorkloadInfo(
@@ -26,6 +26,7 @@ WORKLOADS: tuple[WorkloadInfo, ...] = (
                 "Reduce the table to its first MiB, for small devices; 0 is the whole epoch.",
             ),
         ),
+        probe_knobs={"epoch": 0, "dag_mib": 64},
     ),
     WorkloadInfo(
         name="mining.sha256d",
@@ -74,6 +75,7 @@ WORKLOADS: tuple[WorkloadInfo, ...] = (
         kernel="ai_gemm.cl",
         host="gpupanel.stress.ai.gemm:Gemm",
         knobs=(Knob("size", 4096, 1024, 256, 16384, "Rows and columns of the square matrices."),),
+        probe_knobs={"size": 1024},
     ),
     WorkloadInfo(
         name="gaming.raymarch",
@@ -87,6 +89,39 @@ WORKLOADS: tuple[WorkloadInfo, ...] = (
             Knob("width", 1920, 640, 160, 3840, "Width of the frame in pixels."),
             Knob("height", 1080, 360, 90, 2160, "Height of the frame in pixels."),
         ),
+        probe_knobs={"width": 640, "height": 360},
+    ),
+    WorkloadInfo(
+        name="diagnostics.memory",
+        family=Family.DIAGNOSTICS,
+        title="Memory test",
+        summary="Patterns all over the device's memory, to find bits that flip.",
+        unit="byte",
+        kernel="diagnostics_memory.cl",
+        host="gpupanel.stress.diagnostics.memory:MemoryTest",
+        knobs=(
+            Knob(
+                "share_percent", 90, 10, 1, 100,
+                "Memory to test, as a percentage of what the device has left.",
+            ),
+            Knob(
+                "fade_s", 15, 15, 0, 300,
+                "Seconds for which one half rests and must keep its bits; 0 leaves this out.",
+            ),
+        ),
+        readings=(
+            Reading("rounds", "Rounds", "", "Rounds of all tests that were finished."),
+            Reading("faulty_words", "Faulty words", "", "Words of 32 bits that were not right."),
+            Reading(
+                "bit_positions", "Bit positions", "",
+                "Different bits of a word that flipped: one points to a line, many to heat.",
+            ),
+            Reading("bits_0_to_1", "Bits 0 to 1", "", "Bits that were 1 and had to be 0."),
+            Reading("bits_1_to_0", "Bits 1 to 0", "", "Bits that were 0 and had to be 1."),
+            Reading("lowest_fault_mib", "Lowest fault", "MiB", "From the start of what is tested."),
+            Reading("highest_fault_mib", "Highest fault", "MiB", "As the lowest."),
+        ),
+        probe_knobs={"share_percent": 1, "fade_s": 0},
     ),
 )  # fmt: skip
 
