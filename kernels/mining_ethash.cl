@@ -271,8 +271,8 @@ static void keep(global ulong *results, ulong nonce, const ulong *mix, const ulo
 // Hashes get_global_size(0) * WIDE nonces; keeps those whose result, read as a big-endian
 // number, begins with 64 bits below `target`.
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void search(ulong4 header, ulong first_nonce, ulong target, uint pages, ulong pages_reciprocal,
-            global ulong *results, local ulong *exchange, TABLE)
+void search(ulong first_nonce, ulong target, global ulong *results, ulong4 header,
+            uint pages, ulong pages_reciprocal, local ulong *exchange, TABLE)
 {
     EXCHANGE_SPACE
     const ulong own = first_nonce + get_global_id(0) * WIDE;

@@ -3,101 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np  # noqa: TID253 - worker process only
 import pyopencl as cl  # noqa: TID253 - worker process only
 
 from gpupanel.model.errors import WorkloadError
 from gpupanel.stress.mining.ethash_reference import PAGE_BYTES, Hashed, Words
+from gpupanel.stress.mining.search import FOUND_MAX, STRIPES, Entry, SearchKernel, Shape
 from gpupanel.stress.program import build
 from gpupanel.stress.workload import Device
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-STRIPES = 8
-FOUND_MAX = 64
 _HASHES_PER_TEAM = 8
-_ENTRY_WORDS = 9
 _EXCHANGE_BYTES_PER_ITEM = 72
-_RESULT_WORDS = 1 + STRIPES + FOUND_MAX * _ENTRY_WORDS
+_ENTRY = Entry(9, lambda words: Hashed(int(words[0]), words[1:5].tobytes(), words[5:9].tobytes()))
 # A slice of the table that took less is doubled; none takes much more than twice this.
 _SLICE_S = 0.03
 _MOST_PIECES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Results:
-    """What one search returned.
-
-    Attributes:
-        count: Nonces below the target, kept or not.
-        digests: XOR of the first 64 bits of every result, one per stripe of the launch.
-        found: At most FOUND_MAX, in the order of their nonces.
-    """
-
-    count: int
-    digests: tuple[int, ...]
-    found: tuple[Hashed, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """One launch of the search kernel, with a buffer of its own for what it returns."""
-
-    first_nonce: int
-    nonces: int
-    target: int
-    event: cl.Event
-    returned: cl.Buffer
-    reads: cl.CommandQueue
-
-    def fetch(self) -> Fetched:
-        """Send for what a finished launch returned; does not wait for it."""
-        raw = np.empty(_RESULT_WORDS, np.uint64)
-        event = cl.enqueue_copy(self.reads, raw, self.returned, is_blocking=False)
-        self.reads.flush()
-        return Fetched(self, raw, event)
-
-    def results(self) -> Results:
-        """Wait for the launch, and take apart what it returned."""
-        self.event.wait()
-        return self.fetch().results()
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """What a launch returned, on its way to the host."""
-
-    search: Search
-    raw: NDArray[np.uint64]
-    event: cl.Event
-
-    @property
-    def is_here(self) -> bool:
-        """Whether ``results`` would not wait."""
-        return is_complete(self.event)
-
-    def results(self) -> Results:
-        """Wait for it, and take it apart."""
-        self.event.wait()
-        raw = self.raw
-        count = int(raw[0])
-        entries = raw[1 + STRIPES :].reshape(FOUND_MAX, _ENTRY_WORDS)[: min(count, FOUND_MAX)]
-        found = (Hashed(int(e[0]), e[1:5].tobytes(), e[5:9].tobytes()) for e in entries)
-        return Results(
-            count=count,
-            digests=tuple(int(word) for word in raw[1 : 1 + STRIPES]),
-            found=tuple(sorted(found, key=lambda hashed: hashed.nonce)),
-        )
-
-
-def is_complete(event: cl.Event) -> bool:
-    """Whether the device is done with it."""
-    status: int = event.command_execution_status
-    return bool(status == cl.command_execution_status.COMPLETE)
 
 
 class Kernels:
@@ -221,44 +142,19 @@ class Table:
         return rows
 
 
-class Searcher:
+class Searcher(SearchKernel[Hashed]):
     """Searches one table for nonces of one header."""
 
     def __init__(self, table: Table, header: bytes) -> None:
-        self._kernels = table.kernels
-        device = table.kernels.device
-        self._queue = device.queue
-        # A read on the same queue would wait for the launches that follow, and a read that does
-        # not block blocks all the same on drivers that must first copy to pinned memory.
-        self._reads = cl.CommandQueue(device.context)
-        self._kernel = cl.Kernel(table.kernels.program, "search")
-        # Set once; a launch changes only the nonce, the target and the buffer of its results.
-        self._kernel.set_args(
-            cl.cltypes.make_ulong4(*np.frombuffer(header, "<u8")), np.uint64(0), np.uint64(0),
-            np.uint32(table.pages), _reciprocal(table.pages), None,
-            table.kernels.exchange, *table.arguments,
+        kernels = table.kernels
+        arguments = (
+            cl.cltypes.make_ulong4(*np.frombuffer(header, "<u8")),
+            np.uint32(table.pages), _reciprocal(table.pages),
+            kernels.exchange, *table.arguments,
         )  # fmt: skip
-
-    def enqueue(self, first_nonce: int, nonces: int, target: int) -> Search:
-        """Hash ``nonces`` nonces in one launch and flush; does not wait.
-
-        Args:
-            first_nonce: Below 2^64; nonces wrap around there.
-            nonces: A multiple of ``Kernels.hashes_per_group``.
-            target: Results whose first 64 bits are below this are returned.
-        """
-        kernels = self._kernels
-        size = _RESULT_WORDS * 8
-        returned = cl.Buffer(kernels.device.context, cl.mem_flags.READ_WRITE, size)
-        cl.enqueue_fill_buffer(self._queue, returned, np.uint64(0), 0, size)
-        self._kernel.set_arg(1, np.uint64(first_nonce))
-        self._kernel.set_arg(2, np.uint64(target))
-        self._kernel.set_arg(5, returned)
-        event = cl.enqueue_nd_range_kernel(
-            self._queue, self._kernel, (nonces // kernels.hashes_per_item,), (kernels.group,)
-        )
-        self._queue.flush()
-        return Search(first_nonce, nonces, target, event, returned, self._reads)
+        shape = Shape(kernels.group, kernels.hashes_per_item)
+        kernel = cl.Kernel(kernels.program, "search")
+        super().__init__(kernels.device, kernel, arguments, shape, _ENTRY)
 
 
 def pieces_for(pages: int, most_bytes: int) -> int:

@@ -39,6 +39,9 @@ class Hashed:
     mix: bytes
     result: bytes
 
+    def __str__(self) -> str:
+        return f"mix {self.mix.hex()}, result {self.result.hex()}"
+
 
 def light_cache_bytes(epoch: int) -> int:
     """Size of the epoch's light cache: a prime number of 64-byte lines."""

@@ -15,21 +15,21 @@ from gpupanel.model.errors import WorkloadError
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 from gpupanel.stress.mining.ethash import Ethash
 from gpupanel.stress.mining.ethash_device import (
-    FOUND_MAX,
     ItemMaker,
     Kernels,
-    Search,
     Searcher,
     Table,
     pieces_for,
 )
 from gpupanel.stress.mining.ethash_reference import (
+    Hashed,
     Words,
     hashimoto_light,
     make_items,
     make_light_cache,
     seed_hash,
 )
+from gpupanel.stress.mining.search import FOUND_MAX, Search
 from gpupanel.stress.workload import Chunk, Device
 
 DeviceOf = Callable[[int], Device]
@@ -209,7 +209,7 @@ def test_a_device_that_returns_nothing_is_reported(
 ) -> None:
     enqueue = load._searcher.enqueue
 
-    def mute(first_nonce: int, nonces: int, target: int) -> Search:
+    def mute(first_nonce: int, nonces: int, target: int) -> Search[Hashed]:
         assert target > 0
         return enqueue(first_nonce, nonces, 0)
 
