@@ -36,10 +36,11 @@
 // `wide` (processor). A GPU's team then goes through its hashes one after the other; a processor
 // takes SIDE_BY_SIDE of them through each round, so that their pages are on their way together.
 //
-// `exchange` is local memory that a processor does not use: the cache of CACHE_WORDS words, and
-// TEAM_WORDS words per team.
+// `exchange` is local memory that a processor does not use: the cache of CACHE_WORDS words, then
+// for each team the seeds of its hashes (2 words each), and a word from each of its lanes.
 
 #define TEAM_LANES 16
+#define TEAM_WORDS (3 * TEAM_LANES)
 #define REGISTERS 32
 #define ROUNDS 64
 #define CACHE_WORDS 4096
@@ -59,10 +60,9 @@ typedef wide part;
 #define SPACE local
 #define TEAM_BARRIER barrier(CLK_LOCAL_MEM_FENCE)
 #define MY_LANE (get_local_id(0) % TEAM_LANES)
-#define TEAM_WORDS (3 * TEAM_LANES)
 #define EXCHANGE_SPACE                                                                     \
-    local uint *cache = exchange;                                                          \
-    local uint *words = exchange + CACHE_WORDS + get_local_id(0) / TEAM_LANES * TEAM_WORDS;
+    local uint *cache = (local uint *)exchange;                                            \
+    local uint *words = cache + CACHE_WORDS + get_local_id(0) / TEAM_LANES * TEAM_WORDS;
 #else
 #define PARTS (TEAM_LANES / LANES)
 #define NONCES TEAM_LANES
@@ -71,9 +71,8 @@ typedef wide part;
 #define SPACE private
 #define TEAM_BARRIER
 #define MY_LANE 0
-#define TEAM_WORDS (3 * TEAM_LANES)
-#define EXCHANGE_SPACE                              \
-    global const uint *cache = first_words;         \
+#define EXCHANGE_SPACE                      \
+    global const uint *cache = first_words; \
     uint words[TEAM_WORDS] __attribute__((aligned(64)));
 #endif
 
@@ -212,7 +211,8 @@ static global const uint *next_page(const part (*mix)[REGISTERS], uint round, SP
     return page;
 }
 
-static void pad(wide *state, uint first)
+// The rest of a state from word `first` on.
+static void pad(part *state, uint first)
 {
     const uchar text[] = {'r', 'A', 'V', 'E', 'N', 'C', 'O', 'I', 'N', 'K', 'A', 'W', 'P', 'O', 'W'};
 #pragma unroll
@@ -256,18 +256,70 @@ static uint digest_word(SPACE const uint *lanes, uint index)
     return FNV1A(FNV1A(FNV_BASIS, lanes[index]), lanes[index + 8]);
 }
 
-// Hashes NONCES nonces per work-item; keeps those whose result is below `target`.
-// `first_nonce` is a multiple of 16.
+// Keccak of the header and LANES nonces from `first` on, a multiple of LANES.
+static void absorb(ulong4 header, ulong first, part *state)
+{
+    const ulong words[4] = {header.s0, header.s1, header.s2, header.s3};
+#pragma unroll
+    for (uint i = 0; i < 4; ++i) {
+        state[2 * i] = (uint)words[i];
+        state[2 * i + 1] = (uint)(words[i] >> 32);
+    }
+    state[8] = (uint)first + WIDE_NUMBERS;
+    state[9] = (uint)(first >> 32);
+    pad(state, 10);
+    KECCAK_F(state);
+}
+
+// All rounds of UNDER_WAY hashes of the team.
+static void run_rounds(part (*mix)[PARTS][REGISTERS], CACHE_SPACE const uint *cache,
+                       SPACE uint *words, uint pages, ulong pages_reciprocal, TABLE)
+{
+    global const uint *page[UNDER_WAY];
+    for (uint round = 0; round < ROUNDS; ++round) {
+        for (uint i = 0; i < UNDER_WAY; ++i)
+            page[i] = next_page(mix[i], round, words, pages, pages_reciprocal, TABLE_PIECES);
+        for (uint i = 0; i < UNDER_WAY; ++i)
+            for (uint number = 0; number < PARTS; ++number) {
+                part loaded[PAGE_WORDS_PER_LANE];
+                load_page(page[i], round, number, loaded);
+                run_program(mix[i][number], cache, loaded);
+            }
+    }
+}
+
+// Keeps those of a part's results that are below `target`; XOR of all of them.
+static ulong judge(global ulong *results, ulong first_nonce, ulong target,
+                   const part *mixed, const part *state)
+{
+    ulong digest = 0;
+    for (uint lane = 0; lane < LANES; ++lane) {
+        ulong mix[4], result[4];
+#pragma unroll
+        for (uint i = 0; i < 4; ++i) {
+            mix[i] = WORD_OF(&mixed[2 * i], lane) | (ulong)WORD_OF(&mixed[2 * i + 1], lane) << 32;
+            result[i] = WORD_OF(&state[2 * i], lane) | (ulong)WORD_OF(&state[2 * i + 1], lane) << 32;
+        }
+        digest ^= result[0];
+        if (is_below(result[0], target))
+            keep(results, first_nonce + lane, mix, result);
+    }
+    return digest;
+}
+
+// Hashes NONCES nonces per work-item from `first_nonce` on, a multiple of 16; keeps those whose
+// result, read as a big-endian number, begins with 64 bits below `target`. `first_words` are the
+// first CACHE_WORDS of the table.
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void search(ulong4 header, ulong first_nonce, ulong target, uint pages, ulong pages_reciprocal,
-            global ulong *results, local uint *exchange, TABLE, global const uint *first_words)
+void search(ulong first_nonce, ulong target, global ulong *results, ulong4 header,
+            uint pages, ulong pages_reciprocal, local ulong *exchange, TABLE,
+            global const uint *first_words)
 {
     EXCHANGE_SPACE
     const ulong own = first_nonce + get_global_id(0) * NONCES;
     part absorbed[PARTS][8];
     part mix[UNDER_WAY][PARTS][REGISTERS];
-    global const uint *page[UNDER_WAY];
-    uint mixed[8 * NONCES] __attribute__((aligned(64)));
+    part mixed[PARTS][8];
     part state[25];
 
 #if LANES == 1
@@ -275,15 +327,7 @@ void search(ulong4 header, ulong first_nonce, ulong target, uint pages, ulong pa
         cache[i] = first_words[i];
 #endif
     for (uint number = 0; number < PARTS; ++number) {
-#pragma unroll
-        for (uint i = 0; i < 4; ++i) {
-            state[2 * i] = (uint)((const ulong *)&header)[i];
-            state[2 * i + 1] = (uint)(((const ulong *)&header)[i] >> 32);
-        }
-        state[8] = (uint)own + number * LANES + WIDE_NUMBERS;
-        state[9] = (uint)(own >> 32);
-        pad(state, 10);
-        KECCAK_F(state);
+        absorb(header, own + number * LANES, state);
 #pragma unroll
         for (uint i = 0; i < 8; ++i)
             absorbed[number][i] = state[i];
@@ -297,26 +341,19 @@ void search(ulong4 header, ulong first_nonce, ulong target, uint pages, ulong pa
             for (uint number = 0; number < PARTS; ++number)
                 fill_registers(words[first + i], words[TEAM_LANES + first + i], number,
                                mix[i][number]);
-        for (uint round = 0; round < ROUNDS; ++round) {
-            for (uint i = 0; i < UNDER_WAY; ++i)
-                page[i] = next_page(mix[i], round, words, pages, pages_reciprocal, TABLE_PIECES);
-            for (uint i = 0; i < UNDER_WAY; ++i)
-                for (uint number = 0; number < PARTS; ++number) {
-                    part loaded[PAGE_WORDS_PER_LANE];
-                    load_page(page[i], round, number, loaded);
-                    run_program(mix[i][number], cache, loaded);
-                }
-        }
+        run_rounds(mix, cache, words, pages, pages_reciprocal, TABLE_PIECES);
         for (uint i = 0; i < UNDER_WAY; ++i) {
+            const uint hash = first + i;
             SPACE uint *lanes = words + 2 * TEAM_LANES;
             TEAM_BARRIER;
             for (uint number = 0; number < PARTS; ++number)
                 ((SPACE part *)lanes)[number + MY_LANE] = folded(mix[i][number]);
             TEAM_BARRIER;
-            if (MY_LANE == (first + i) % (TEAM_LANES / NONCES))
+            if (hash / NONCES == MY_LANE)
 #pragma unroll
                 for (uint word = 0; word < 8; ++word)
-                    mixed[word * NONCES + (first + i) % NONCES] = digest_word(lanes, word);
+                    ((uint *)&mixed[hash % NONCES / LANES][word])[hash % LANES] =
+                        digest_word(lanes, word);
             TEAM_BARRIER;
         }
     }
@@ -326,22 +363,21 @@ void search(ulong4 header, ulong first_nonce, ulong target, uint pages, ulong pa
 #pragma unroll
         for (uint i = 0; i < 8; ++i) {
             state[i] = absorbed[number][i];
-            state[8 + i] = ((const part *)(mixed + i * NONCES))[number];
+            state[8 + i] = mixed[number][i];
         }
         pad(state, 16);
         KECCAK_F(state);
-        for (uint lane = 0; lane < LANES; ++lane) {
-            ulong words_of_mix[4], result[4];
-#pragma unroll
-            for (uint i = 0; i < 4; ++i) {
-                const uint at = 2 * i * NONCES + number * LANES + lane;
-                words_of_mix[i] = mixed[at] | (ulong)mixed[at + NONCES] << 32;
-                result[i] = WORD_OF(&state[2 * i], lane) | (ulong)WORD_OF(&state[2 * i + 1], lane) << 32;
-            }
-            digest ^= result[0];
-            if (is_below(result[0], target))
-                keep(results, own + number * LANES + lane, words_of_mix, result);
-        }
+        digest ^= judge(results, own + number * LANES, target, mixed[number], state);
     }
+#if LANES == 1
+    // One sum per group first: the stripes are few, and all groups want the same.
+    barrier(CLK_LOCAL_MEM_FENCE);
+    exchange[get_local_id(0)] = digest;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (get_local_id(0) != 0)
+        return;
+    for (uint i = 1; i < GROUP; ++i)
+        digest ^= exchange[i];
+#endif
     add_to_stripe(results, digest);
 }

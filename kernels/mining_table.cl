@@ -1,6 +1,7 @@
 // What loads with a large table share: its pieces, and what a search returns.
 
-// Buffers that hold the table: 1, 2 or 4; page p lies in buffer p % PIECES.
+// Buffers that hold the table: 1, 2 or 4; page p lies in buffer p % PIECES. 0 is for tests: the
+// first buffer holds some pages only, and word p of the second says where page p is.
 #ifndef PIECES
 #define PIECES 1
 #endif
@@ -37,7 +38,9 @@ static uint remainder_of(uint n, uint divisor, ulong reciprocal)
 
 static global uint *page_of(uint page, TABLE)
 {
-#if PIECES == 1
+#if PIECES == 0
+    return t0 + (size_t)t1[page] * PAGE_WORDS;
+#elif PIECES == 1
     return t0 + (size_t)page * PAGE_WORDS;
 #elif PIECES == 2
     return (page % 2 ? t1 : t0) + (size_t)(page / 2) * PAGE_WORDS;

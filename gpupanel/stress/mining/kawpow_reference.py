@@ -77,6 +77,19 @@ def hashing_light(
     )  # fmt: skip
 
 
+def pages_read(program: Program, header: bytes, nonce: int, pages: int, lines: Words) -> list[int]:
+    """Which of the pages one hash reads; at most ROUNDS, in their order."""
+    read: list[int] = []
+
+    def items_at(indexes: Words) -> Words:
+        read.append(int(indexes[0]) // _ITEMS_PER_PAGE)
+        return make_items(lines, indexes, PARENTS)
+
+    for _ in _hashing(program, header, [nonce], pages, first_words(lines), items_at):
+        pass
+    return sorted(set(read))
+
+
 def _hashing(
     program: Program,
     header: bytes,
@@ -177,7 +190,7 @@ def _high_product(a: Words, b: Words) -> Words:
 
 
 def _leading_zeros(words: Words) -> Words:
-    """frexp's exponent is the number of bits; exact, since a double holds 53 of them."""
+    """Frexp's exponent is the number of bits; exact, since a double holds 53 of them."""
     return (32 - np.frexp(words.astype(np.float64))[1]).astype(np.uint32)
 
 
