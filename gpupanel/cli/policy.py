@@ -12,7 +12,7 @@ from gpupanel.model.decision import Diagnostic
 from gpupanel.model.errors import PolicyInvalid
 from gpupanel.policy.faults import Fault, printable
 from gpupanel.policy.generation import load
-from gpupanel.policy.keys import Value
+from gpupanel.policy.key import Value, value_text
 from gpupanel.policy.parse import parse
 from gpupanel.policy.resolve import EffectivePolicy, Overridden, Scope, Setting
 from gpupanel.policy.sources import ExtraSource, Sources, named_file
@@ -151,7 +151,7 @@ def _overridden_row(claim: Overridden) -> _Row:
 
 
 def _text(value: Value) -> str:
-    return (", ".join(value) or "none") if isinstance(value, tuple) else str(value)
+    return (", ".join(value) or "none") if isinstance(value, tuple) else value_text(value)
 
 
 def _print_diagnostics(diagnostics: Sequence[Diagnostic]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol
 
-from gpupanel.cli.text import rate_text
 from gpupanel.model.workload import (
     Event,
     Failed,
@@ -19,6 +19,7 @@ from gpupanel.model.workload import (
     Started,
     event_as_json,
 )
+from gpupanel.stress.report.units import rate_text
 
 
 class Report(AbstractContextManager["Report"], Protocol):
@@ -28,11 +29,11 @@ class Report(AbstractContextManager["Report"], Protocol):
         """Called on the runner's reader thread."""
 
 
-def report_for(run: Run, *, as_json: bool) -> Report:
+def report_for(runs: Sequence[Run], *, as_json: bool) -> Report:
     """The form that suits the caller: a program, a person at a terminal, a log file."""
     if as_json:
         return JsonLines()
-    return Bar(run) if sys.stdout.isatty() else PlainLines()
+    return Bars(runs) if sys.stdout.isatty() else PlainLines()
 
 
 class JsonLines:
@@ -62,28 +63,32 @@ class PlainLines:
         """Print what a reader of a log wants."""
         if isinstance(event, Progress):
             rate = rate_text(event.work_per_s, event.unit)
-            print(f"{event.seconds:5.0f} s  {rate}  verified {event.verified}", flush=True)
+            where = f"{event.workload}  {event.seconds:5.0f} s"
+            print(f"{where}  {rate}  verified {event.verified}", flush=True)
         elif not isinstance(event, Preparing):
             print(summary(event), flush=True)
 
 
-class Bar:
-    """A live bar for a person."""
+class Bars:
+    """A live bar a run, for a person."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, runs: Sequence[Run]) -> None:
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
-        self._run = run
         self._progress = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
         )
-        self._task = self._progress.add_task(f"{run.workload}: starting", total=None, rate="")
+        self._runs = {(run.workload, run.gpu): run for run in runs}
+        self._tasks = {
+            key: self._progress.add_task(f"{run.workload}: starting", total=None, rate="")
+            for key, run in self._runs.items()
+        }
 
-    def __enter__(self) -> Bar:
+    def __enter__(self) -> Bars:
         self._progress.start()
         return self
 
@@ -96,22 +101,21 @@ class Bar:
         self._progress.stop()
 
     def show(self, event: Event) -> None:
-        """Move the bar; print the end below it."""
+        """Move the run's bar; print its beginning and its end above."""
+        task = self._tasks[event.workload, event.gpu]
         if isinstance(event, Preparing):
-            self._update(f"{event.step}", 1.0, event.fraction, "")
-        elif isinstance(event, Started):
-            self._progress.console.print(summary(event), highlight=False)
-            self._update(event.workload, self._run.seconds, 0.0, "")
+            step = f"{event.workload}: {event.step}"
+            self._progress.update(task, description=step, total=1.0, completed=event.fraction)
         elif isinstance(event, Progress):
-            rate = rate_text(event.work_per_s, event.unit)
-            self._update(event.workload, self._run.seconds, event.seconds, rate)
+            self._progress.update(
+                task,
+                description=event.workload,
+                total=self._runs[event.workload, event.gpu].seconds,
+                completed=event.seconds,
+                rate=rate_text(event.work_per_s, event.unit),
+            )
         else:
             self._progress.console.print(summary(event), highlight=False)
-
-    def _update(self, description: str, total: float, completed: float, rate: str) -> None:
-        self._progress.update(
-            self._task, description=description, total=total, completed=completed, rate=rate
-        )
 
 
 def summary(event: Started | Finished | Failed) -> str:
@@ -123,8 +127,12 @@ def summary(event: Started | Finished | Failed) -> str:
         notes = "".join(f"\n  {note}" for note in event.notes)
         return f"{event.workload} on {event.device}{cap}{notes}"
     verdict = "verified" if event.verified else f"NOT VERIFIED ({event.errors} errors)"
+    share = ""
+    if event.limit_share is not None:
+        share = f"{100 * event.limit_share:.0f} % of the device's limit ({event.limited_by}), "
+    faults = "".join(f"\n  {fault}" for fault in event.faults)
     return (
         f"{event.workload}: {rate_text(event.work_per_s, event.unit)} over {event.seconds:.1f} s, "
-        f"{event.efficiency_percent:.1f} % of uncapped, {verdict} by {event.checks} checks, "
-        f"ended by {event.stop_reason}"
+        f"{event.efficiency_percent:.1f} % of uncapped, {share}"
+        f"{verdict} by {event.checks} checks, ended by {event.stop_reason}{faults}"
     )

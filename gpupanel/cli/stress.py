@@ -7,27 +7,30 @@ import difflib
 import json
 import subprocess
 import sys
-import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gpupanel import children
 from gpupanel.cli.exit_codes import ExitCode
-from gpupanel.cli.progress import Report, report_for
+from gpupanel.cli.follow import Follower
+from gpupanel.cli.progress import report_for
 from gpupanel.cli.text import columns
 from gpupanel.ipc.client import Client
 from gpupanel.model.decision import Verb
-from gpupanel.model.errors import ServiceUnreachable
-from gpupanel.model.gpu import CPU_ID, GpuInfo, Snapshot
-from gpupanel.model.workload import Event, Failed, Finished, Run, WorkloadInfo
+from gpupanel.model.errors import RecordError
+from gpupanel.model.gpu import CPU_ID, GpuInfo, GpuKind
+from gpupanel.model.workload import Finished, Run, WorkloadInfo
 from gpupanel.policy.decide import carry_out, decide_run
 from gpupanel.policy.generation import load
-from gpupanel.policy.resolve import EffectivePolicy
 from gpupanel.policy.sources import ExtraSource, Sources
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME, WORKLOADS
-from gpupanel.stress.runner import Runner
+from gpupanel.stress.profile import PROFILES, STEADY
+from gpupanel.stress.report.compare import compare
+from gpupanel.stress.report.files import FORMS, write_report
+from gpupanel.stress.report.record import RunRecord, read_record
 
-GUARD_INTERVAL_S = 0.2
+ALL_GPUS = "all"
 DEFAULT_SECONDS = 60.0
 
 
@@ -40,16 +43,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     selftest.add_argument("workload", nargs="?", type=_workload, help="all of them if left out")
     selftest.add_argument("--vectors", type=Path, help="a file of test vectors (JSON)")
     _add_common(selftest)
-    run = verbs.add_parser("run", help="run a load; Ctrl+C stops it")
-    run.add_argument("workload", type=_workload)
+    run = verbs.add_parser("run", help="run loads, several at once; Ctrl+C stops them")
+    run.add_argument("workload", nargs="+", type=_workload)
     run.add_argument("--seconds", type=_seconds, default=DEFAULT_SECONDS, help="default: 60")
+    run.add_argument(
+        "--profile", choices=PROFILES, default=STEADY, help="steps: 20 to 100 %% of the time"
+    )
     run.add_argument("--policy", type=Path, help="obey this policy file too; it can only tighten")
     run.add_argument("--set", action="append", default=[], type=_knob, metavar="KNOB=VALUE")
+    run.add_argument(
+        "--report",
+        action="append",
+        default=[],
+        type=_report_file,
+        metavar="FILE",
+        help="write the run to FILE.html, .json or .csv; may be given several times",
+    )
     _add_common(run)
+    comparing = verbs.add_parser("compare", help="two runs beside each other")
+    comparing.add_argument("a", type=Path, help="what --report FILE.json wrote")
+    comparing.add_argument("b", type=Path)
+    comparing.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--gpu", default=CPU_ID, help="id from `gpupanelctl gpus`; default: cpu")
+    parser.add_argument(
+        "--gpu", default=CPU_ID, help="id from `gpupanelctl gpus`, or all; default: cpu"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document per line")
 
 
@@ -57,13 +77,15 @@ def main(arguments: argparse.Namespace) -> int:
     """Carry out one verb."""
     if arguments.verb == "list":
         return _list(as_json=arguments.json)
+    if arguments.verb == "compare":
+        return _compare(arguments)
     with Client() as client:
-        gpu = _find_gpu(client, arguments.gpu)
-        if gpu is None:
+        gpus = _find_gpus(client, arguments.gpu)
+        if not gpus:
             return ExitCode.USAGE
         if arguments.verb == "selftest":
-            return _selftest(arguments, gpu)
-        return _run(client, arguments, gpu)
+            return max(_selftest(arguments, gpu) for gpu in gpus)
+        return _run(client, arguments, gpus)
 
 
 def _list(*, as_json: bool) -> int:
@@ -99,14 +121,16 @@ def _info_as_json(info: WorkloadInfo) -> dict[str, Any]:
     }
 
 
-def _find_gpu(client: Client, gpu_id: str) -> GpuInfo | None:
-    gpus = [GpuInfo.from_json(entry) for entry in client.call("gpus", {})["gpus"]]
-    for gpu in gpus:
-        if gpu.id == gpu_id:
-            return gpu
-    known = ", ".join(gpu.id for gpu in gpus)
-    print(f"gpupanelctl: there is no GPU {gpu_id} here; there is {known}", file=sys.stderr)
-    return None
+def _find_gpus(client: Client, gpu_id: str) -> list[GpuInfo]:
+    """The GPU of that id; ``all`` is every GPU, or the processor where there is none."""
+    present = [GpuInfo.from_json(entry) for entry in client.call("gpus", {})["gpus"]]
+    if gpu_id == ALL_GPUS:
+        return [gpu for gpu in present if gpu.kind is GpuKind.GPU] or present
+    found = [gpu for gpu in present if gpu.id == gpu_id]
+    if not found:
+        known = ", ".join(gpu.id for gpu in present)
+        print(f"gpupanelctl: there is no GPU {gpu_id} here; there is {known}", file=sys.stderr)
+    return found
 
 
 def _selftest(arguments: argparse.Namespace, gpu: GpuInfo) -> int:
@@ -123,78 +147,60 @@ def _selftest(arguments: argparse.Namespace, gpu: GpuInfo) -> int:
     ).returncode
 
 
-def _run(client: Client, arguments: argparse.Namespace, gpu: GpuInfo) -> int:
-    info: WorkloadInfo = arguments.workload
-    asked = Run(info.name, gpu.id, arguments.seconds, knobs=dict(arguments.set))
-    extra = ExtraSource(arguments.policy) if arguments.policy else None
-    policy = load(Sources.installed(), extra)
+def _run(client: Client, arguments: argparse.Namespace, gpus: Sequence[GpuInfo]) -> int:
+    policy = load(Sources.installed(), ExtraSource(arguments.policy) if arguments.policy else None)
     for diagnostic in policy.diagnostics:
         print(diagnostic, file=sys.stderr)
-    decision = decide_run(policy, asked, info.family)
-    run = carry_out(decision, asked)
-    if decision.verb is Verb.CLAMP:
-        print(f"policy: {decision.reason}", file=sys.stderr)
-    with report_for(run, as_json=arguments.json) as report:
-        last = _Follower(client, run, info, gpu).follow(report)
-    well = isinstance(last, Finished) and last.verified
+    follower = Follower(client)
+    for gpu in gpus:
+        for info in arguments.workload:
+            asked = Run(
+                info.name,
+                gpu.id,
+                arguments.seconds,
+                knobs=dict(arguments.set),
+                profile=arguments.profile,
+            )
+            decision = decide_run(policy, asked, info.family)
+            if decision.verb is Verb.CLAMP:
+                print(f"policy: {decision.reason}", file=sys.stderr)
+            follower.add(carry_out(decision, asked), gpu)
+    records = follower.follow(report_for(follower.runs, as_json=arguments.json))
+    for path in arguments.report:
+        _write_reports(path, records)
+    well = all(isinstance(record.last, Finished) and record.last.verified for record in records)
     return ExitCode.OK if well else ExitCode.NOT_WELL
 
 
-class _Follower:
-    """Runs a load to its end while the agent's samples feed its guard."""
+def _write_reports(path: Path, records: Sequence[RunRecord]) -> None:
+    """One file a run: with several, load and GPU go into its name."""
+    for record in records:
+        run = record.run
+        name = f"{path.stem}-{run.workload}-{run.gpu}" if len(records) > 1 else path.stem
+        target = path.with_name(name + path.suffix)
+        write_report(target, record)
+        print(f"report: {target}", file=sys.stderr)
 
-    def __init__(self, client: Client, run: Run, info: WorkloadInfo, gpu: GpuInfo) -> None:
-        self._client = client
-        self._run = run
-        self._info = info
-        self._runner = Runner(run, self._on_event, pci_bus_id=gpu.pci_bus_id)
-        self._over = threading.Event()
-        self._last: Event | None = None
 
-    def follow(self, report: Report) -> Event | None:
-        """Until the last event; Ctrl+C asks for an early one."""
-        self._report = report
-        self._client.call("subscribe", {"topic": "snapshots", "interval_s": GUARD_INTERVAL_S})
-        self._client.call("subscribe", {"topic": "policy"})
-        threading.Thread(target=self._feed_guard, name="guard-feed", daemon=True).start()
-        self._runner.start()
-        while not self._over.is_set():
-            try:
-                self._over.wait()
-            except KeyboardInterrupt:
-                self._runner.stop()
-        self._runner.close()
-        return self._last
-
-    def _on_event(self, event: Event) -> None:
-        self._last = event
-        self._report.show(event)
-        if isinstance(event, Finished | Failed):
-            self._over.set()
-
-    def _feed_guard(self) -> None:
+def _compare(arguments: argparse.Namespace) -> int:
+    records = []
+    for path in (arguments.a, arguments.b):
         try:
-            for method, params in self._client.notifications():
-                if method == "snapshot":
-                    self._observe(Snapshot.from_json(params["snapshot"]))
-                elif method == "policy":
-                    self._obey(EffectivePolicy.from_json(params["policy"]))
-        except ServiceUnreachable:
-            if not self._over.is_set():
-                self._runner.stop("sensor_lost")
-
-    def _observe(self, snapshot: Snapshot) -> None:
-        for sample in snapshot.samples:
-            if sample.gpu_id == self._run.gpu:
-                self._runner.observe(sample)
-
-    def _obey(self, policy: EffectivePolicy) -> None:
-        """Policy changed while the load runs; what it was started under stays the ceiling."""
-        decision = decide_run(policy, self._run, self._info.family)
-        if decision.verb is Verb.DENY:
-            self._runner.stop("policy")
-        else:
-            self._runner.set_cap(min(self._run.cap_percent, decision.values["cap_percent"]))
+            records.append(read_record(path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError) as fault:
+            print(f"gpupanelctl: {path} cannot be read: {fault}", file=sys.stderr)
+            return ExitCode.IO
+        except RecordError as fault:
+            print(f"gpupanelctl: {path}: {fault}", file=sys.stderr)
+            return ExitCode.NOT_WELL
+    comparison = compare(*records)
+    if arguments.json:
+        print(json.dumps(comparison.as_json()))
+    else:
+        print(columns([("", "A", "B", "B / A"), *comparison.rows]))
+        for note in comparison.notes:
+            print(f"note: {note}")
+    return ExitCode.OK
 
 
 def _workload(name: str) -> WorkloadInfo:
@@ -219,3 +225,12 @@ def _knob(text: str) -> tuple[str, int]:
     if not separator or not value.lstrip("-").isdecimal():
         raise argparse.ArgumentTypeError(f"{text} is not KNOB=INTEGER")
     return name, int(value)
+
+
+def _report_file(text: str) -> Path:
+    path = Path(text)
+    if path.suffix not in FORMS:
+        raise argparse.ArgumentTypeError(f"{text} ends with none of {', '.join(FORMS)}")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    return path

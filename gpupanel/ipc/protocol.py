@@ -11,9 +11,16 @@ Methods (params -> result):
     history {seconds}                  -> {snapshots: [Snapshot]} oldest first
     policy {}                          -> EffectivePolicy
     limits {}                          -> {limits: {gpu: {minute|hour|day: Account}}}
+    note {gpu, text}                   -> {}; a run began or ended: an event of the history
+    remembered {}                      -> {gpus: {gpu: [metric]}, since_unix_s, until_unix_s}
+    series {gpu, metric, SPAN, points} -> {width_s, points: [[time_unix_s, low, mean, high]]}
+    events {SPAN}                      -> {events: [EventRecord], complete} oldest first
+    energy {SPAN}                      -> {since_unix_s, gpus: {gpu: {joules, measured_s}}}
     subscribe {topic[, interval_s]}    -> {subscription}; topics: snapshots, gpus, policy,
                                           processes, events
     unsubscribe {subscription}         -> {}
+
+SPAN is since_unix_s, until_unix_s; answers hold 1000 points or 500 events at most.
 
 Notifications carry {subscription, ...}: snapshot {snapshot}, gpus {gpus, backends}, policy
 {policy}, processes {processes: [ProcessSample], hidden: [reason]}, event {event: EventRecord}.
@@ -46,6 +53,7 @@ class ErrorCode(IntEnum):
     INVALID_PARAMS = -32602
     VERSION = -32000
     DENIED = -32001
+    NO_HISTORY = -32002
 
 
 def request(message_id: int, method: str, params: Mapping[str, Any]) -> dict[str, Any]:

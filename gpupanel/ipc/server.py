@@ -16,10 +16,11 @@ from typing import IO, Any
 
 from gpupanel.ipc import protocol
 from gpupanel.ipc.protocol import ErrorCode
-from gpupanel.model.errors import ProtocolError
+from gpupanel.model.errors import HistoryRefused, ProtocolError
 
 Method = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""Takes params; raises KeyError, TypeError or ValueError when they are wrong."""
+"""Takes params; raises KeyError, TypeError or ValueError when they are wrong, HistoryRefused when
+there is nothing to answer from."""
 
 MAX_WAITING_MESSAGES = 256
 EARLY_S = 0.05
@@ -118,6 +119,8 @@ class Connection:
             return protocol.result(number, method(params))
         except ProtocolError as reason:
             return protocol.error(number, ErrorCode.VERSION, str(reason))
+        except HistoryRefused as reason:
+            return protocol.error(number, ErrorCode.NO_HISTORY, str(reason))
         except (KeyError, TypeError, ValueError) as reason:
             return protocol.error(number, ErrorCode.INVALID_PARAMS, f"{name}: {reason!r}")
 

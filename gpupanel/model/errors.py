@@ -12,6 +12,7 @@ GpupanelError
 │   ├── DeviceNotFound         no OpenCL device answers to this GPU id
 │   ├── BuildFailed            the kernel did not compile; carries the log
 │   └── VerificationFailed     the device computed a wrong result
+├── RecordError                a file is no record of a run
 ├── HistoryRefused             remembered readings could not be opened, read or written
 ├── RunDenied                  policy does not allow this run; carries the Decision
 └── ProtocolError              the other end spoke out of turn or not at all
@@ -81,6 +82,10 @@ class BuildFailed(WorkloadError):
 
 class VerificationFailed(WorkloadError):
     """The device computed a wrong result."""
+
+
+class RecordError(GpupanelError):
+    """A file is no record of a run, or a damaged one."""
 
 
 class HistoryRefused(GpupanelError):

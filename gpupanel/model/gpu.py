@@ -217,6 +217,7 @@ class ProcessSample:
         user: None where the system does not tell.
         utilization_percent: Of the engine that it uses most.
         engines: Utilization by the driver's own name of the engine: gfx, compute, dec.
+        started_unix_s: ``started`` on the wall clock; None where it is not known.
     """
 
     gpu_id: GpuId
@@ -228,6 +229,7 @@ class ProcessSample:
     memory_used_bytes: Reading
     utilization_percent: Reading
     engines: Mapping[str, float] = field(default_factory=dict)
+    started_unix_s: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """One entry of ``gpupanelctl processes --json``; a value that is not known is null."""
@@ -235,6 +237,7 @@ class ProcessSample:
             "gpu": self.gpu_id,
             "pid": self.pid,
             "started": self.started,
+            "started_unix_s": self.started_unix_s,
             "name": self.name,
             "user": self.user,
             "kind": self.kind.value,
@@ -270,6 +273,7 @@ class ProcessSample:
             memory_used_bytes=reading("memory_used_bytes"),
             utilization_percent=reading("utilization_percent"),
             engines=document["engines"],
+            started_unix_s=document["started_unix_s"],
         )
 
 

@@ -87,6 +87,7 @@ class Run:
         seconds: Time limit, always on; counted from the first measured chunk.
         cap_percent: Most mining efficiency that policy allows; 100 is uncapped.
         knobs: Only those that differ from the default.
+        temperature_stop_c: Policy's, where it is below the guard's own; None: the guard's own.
         profile: ``steady``, or ``steps``: 20 to 100 % of the device's time in steps, since cards
             that survive full load fail at the clocks of a half one.
     """
@@ -97,6 +98,7 @@ class Run:
     cap_percent: int = 100
     knobs: Mapping[str, int] = field(default_factory=dict)
     profile: str = "steady"
+    temperature_stop_c: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +187,12 @@ class Finished:
         checks: Comparisons made.
         efficiency_percent: work_per_s as a percentage of uncapped_work_per_s.
         energy_j: Over the run; None without a power sensor.
-        stability_percent: The worst second's uncapped rate as a percentage of the best one's; None
-            for a run of less than ten seconds.
+        stability_percent: The uncapped rate of the worst five seconds as a percentage of the best
+            five; None for a run too short to have two of them.
         faults: What the first failed comparisons found, in words.
         readings: What this load tells beside its rate.
-        stop_reason: ``time``, ``stopped``, ``temperature``, ``error``, ``parent_gone``.
+        stop_reason: ``time``, ``stopped``, ``policy``, ``error``; of the guard ``temperature``,
+            ``power``, ``fan``, ``sensor_lost``.
     """
 
     event: ClassVar[str] = "finished"

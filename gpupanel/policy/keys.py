@@ -1,93 +1,24 @@
 """POLICY_KEYS, the one table of what policy can say.
 
 Models, merging, decisions, the window and the documentation are made from these rows. Values are
-integers and words only: NaN slips past every comparison, so there is no float in a policy.
+integers, words, and yes or no: NaN slips past every comparison, so there is no float in a policy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 
 from gpupanel.model.metrics import QT_TRANSLATE_NOOP
 from gpupanel.model.workload import Family
-
-Value = int | str | tuple[str, ...]
-"""What a key can hold, by its kind: an integer, one word, or words in the order of the table."""
-
-
-class Kind(StrEnum):
-    """The form of a value."""
-
-    INTEGER = "integer"
-    CHOICE = "choice"
-    CHOICES = "choices"
-
-
-class Tighten(StrEnum):
-    """Which of two values is the tighter one: the smaller, the later choice, or what both allow."""
-
-    MIN = "min"
-    RANK = "rank"
-    INTERSECTION = "intersection"
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyKey:
-    """One thing that policy can say.
-
-    Attributes:
-        name: ``group.name`` with the unit; the group is the table in a file.
-        default: In force when nobody says anything; the defaults together limit nothing.
-        closed: In force when the machine policy is broken and none was ever good.
-        since: First version of gpupanel that knows the key.
-        low: Least integer.
-        high: Greatest integer.
-        choices: The words, loosest first where they are ranked.
-        switch: Key that turns this one on. Whoever mandates this key mandates its switch too, or
-            a user could obey the one and turn off the other.
-    """
-
-    name: str
-    kind: Kind
-    tighten: Tighten
-    default: Value
-    closed: Value
-    label: str
-    help: str
-    since: str
-    low: int = 0
-    high: int = 0
-    choices: tuple[str, ...] = ()
-    switch: str = ""
-
-    @property
-    def group(self) -> str:
-        """The table that the key stands in: ``mining``."""
-        return self.name.partition(".")[0]
-
-    @property
-    def field(self) -> str:
-        """The name inside its table: ``max_efficiency_percent``."""
-        return self.name.partition(".")[2]
-
-    def meet(self, one: Value, other: Value) -> Value:
-        """The loosest value that is no looser than either; order does not matter."""
-        if isinstance(one, int) and isinstance(other, int):
-            return min(one, other)
-        if isinstance(one, str) and isinstance(other, str):
-            return max(one, other, key=self.choices.index)
-        if isinstance(one, tuple) and isinstance(other, tuple):
-            return tuple(word for word in self.choices if word in one and word in other)
-        raise TypeError(f"{self.name}: {one!r} and {other!r} are not of one kind")
-
-    def is_looser(self, value: Value, limit: Value) -> bool:
-        """Whether ``value`` allows something that ``limit`` does not."""
-        return self.meet(value, limit) != value
-
+from gpupanel.policy.key import Kind, PolicyKey, Tighten
 
 _FAMILIES = tuple(family.value for family in Family)
+
+_GPU = r"(?:GPU-[0-9a-fA-F-]{4,40}|[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|cpu)"
+"""How a policy names a GPU: NVIDIA's UUID, a PCI address, or the processor."""
+
+_EXECUTABLE = r"(?:sha256:[0-9a-f]{64}|/[^\x00-\x1f]{1,250}|[A-Za-z]:\\[^\x00-\x1f]{1,250})"
+"""How a policy names a program: by its content, or by a path that only root can write."""
 
 POLICY_KEYS: tuple[PolicyKey, ...] = (
     PolicyKey(
@@ -115,6 +46,93 @@ POLICY_KEYS: tuple[PolicyKey, ...] = (
         since="0.1",
     ),
     PolicyKey(
+        "mining.action", Kind.CHOICE, Tighten.RANK,
+        default="throttle", closed="throttle", switch="mining.enforcement",
+        choices=("observe", "notify", "throttle", "suspend", "terminate"),
+        label=QT_TRANSLATE_NOOP("PolicyKeys", "Action"),
+        help=QT_TRANSLATE_NOOP(
+            "PolicyKeys",
+            "What happens to a process that mines beyond its efficiency: observe: it is written "
+            "down; notify: the user is told too; throttle: it is held to the efficiency; suspend: "
+            "it is held until somebody releases it; terminate: it is ended.",
+        ),
+        since="0.1",
+    ),
+    PolicyKey(
+        "mining.grace_seconds", Kind.INTEGER, Tighten.MIN, low=0, high=3600,
+        default=10, closed=10,
+        label=QT_TRANSLATE_NOOP("PolicyKeys", "Grace"),
+        help=QT_TRANSLATE_NOOP(
+            "PolicyKeys", "Seconds between the verdict that a process mines and the action."
+        ),
+        since="0.1",
+    ),
+    PolicyKey(
+        "mining.game_priority", Kind.BOOLEAN, Tighten.OR, default=True, closed=True,
+        label=QT_TRANSLATE_NOOP("PolicyKeys", "Games first"),
+        help=QT_TRANSLATE_NOOP(
+            "PolicyKeys",
+            "While a game or a training run uses the same GPU, a miner gets half of its "
+            "efficiency.",
+        ),
+        since="0.1",
+    ),
+    PolicyKey(
+        "mining.allowed_executables", Kind.TEXTS, Tighten.INTERSECTION, default=(), closed=(),
+        pattern=_EXECUTABLE, example="sha256:" + 64 * "0",
+        label=QT_TRANSLATE_NOOP("PolicyKeys", "Allowed programs"),
+        help=QT_TRANSLATE_NOOP(
+            "PolicyKeys",
+            "Programs that are never capped: by sha256 of the file, or by a path that only root "
+            "can write to.",
+        ),
+        since="0.1",
+    ),
+    PolicyKey(
+        "mining.gpu_roles", Kind.TEXTS, Tighten.ROLES, default=(), closed=(),
+        switch="mining.enforcement",
+        choices=("mining", "general", "ai", "gaming"),
+        pattern=_GPU + r"=(?:mining|general|ai|gaming)", example="0000:01:00.0=mining",
+        label=QT_TRANSLATE_NOOP("PolicyKeys", "Roles of GPUs"),
+        help=QT_TRANSLATE_NOOP(
+            "PolicyKeys",
+            "What a GPU is for. mining: the cap leaves it alone; general: the cap holds; ai and "
+            "gaming: mining on it gets 1 percent.",
+        ),
+        since="0.1",
+    ),
+    PolicyKey(
+        "mining.allow_user_verdicts", Kind.BOOLEAN, Tighten.AND, default=True, closed=False,
+        label=QT_TRANSLATE_NOOP("PolicyKeys", "Users may object"),
+        help=QT_TRANSLATE_NOOP(
+            "PolicyKeys",
+            "Users may say of a program of theirs that it does not mine, and release one that "
+            "is held.",
+        ),
+        since="0.1",
+    ),
+    PolicyKey(
+        "detection.miner_executables", Kind.TEXTS, Tighten.UNION, default=(), closed=(),
+        pattern=r"[^\x00-\x1f/\\]{1,64}", example="newminer",
+        label=QT_TRANSLATE_NOOP("PolicyKeys", "More miners"),
+        help=QT_TRANSLATE_NOOP(
+            "PolicyKeys",
+            "Names of programs that count as miners, beside those that gpupanel knows.",
+        ),
+        since="0.1",
+    ),
+    PolicyKey(
+        "detection.pool_hosts", Kind.TEXTS, Tighten.UNION, default=(), closed=(),
+        pattern=r"[a-z0-9.-]{3,253}", example="pool.example.org",
+        label=QT_TRANSLATE_NOOP("PolicyKeys", "More pools"),
+        help=QT_TRANSLATE_NOOP(
+            "PolicyKeys",
+            "Hosts that count as mining pools, with all below them, beside those that gpupanel "
+            "knows.",
+        ),
+        since="0.1",
+    ),
+    PolicyKey(
         "stress.allowed_loads", Kind.CHOICES, Tighten.INTERSECTION, choices=_FAMILIES,
         # Closed allows all: a typo in a file must throttle miners, not stop games and training.
         default=_FAMILIES, closed=_FAMILIES,
@@ -128,6 +146,89 @@ POLICY_KEYS: tuple[PolicyKey, ...] = (
         default=7200, closed=7200,
         label=QT_TRANSLATE_NOOP("PolicyKeys", "Longest run"),
         help=QT_TRANSLATE_NOOP("PolicyKeys", "Most seconds that one run of a load may last."),
+        since="0.1",
+    ),
+    PolicyKey(
+        "stress.temperature_stop_c", Kind.INTEGER, Tighten.MIN, low=50, high=105,
+        # The guard has limits of its own, and these are never above them.
+        default=105, closed=105,
+        label=QT_TRANSLATE_NOOP("PolicyKeys", "Hottest run"),
+        help=QT_TRANSLATE_NOOP(
+            "PolicyKeys", "A load ends when the chip reaches this temperature, in degrees Celsius."
+        ),
+        since="0.1",
+    ),
+    PolicyKey(
+        "controls.allow", Kind.BOOLEAN, Tighten.AND, default=True, closed=False,
+        label=QT_TRANSLATE_NOOP("PolicyKeys", "Controls"),
+        help=QT_TRANSLATE_NOOP(
+            "PolicyKeys", "Users may change power limits, clocks and fans at all."
+        ),
+        since="0.1",
+    ),
+    PolicyKey(
+        "controls.power_limit_max_percent", Kind.INTEGER, Tighten.MIN, low=10, high=200,
+        default=200, closed=100,
+        label=QT_TRANSLATE_NOOP("PolicyKeys", "Highest power limit"),
+        help=QT_TRANSLATE_NOOP(
+            "PolicyKeys", "Highest power limit that may be set, in percent of the card's default."
+        ),
+        since="0.1",
+    ),
+    PolicyKey(
+        "controls.power_limit_min_percent", Kind.INTEGER, Tighten.MAX, low=0, high=100,
+        default=0, closed=0,
+        label=QT_TRANSLATE_NOOP("PolicyKeys", "Lowest power limit"),
+        help=QT_TRANSLATE_NOOP(
+            "PolicyKeys", "Lowest power limit that may be set, in percent of the card's default."
+        ),
+        since="0.1",
+    ),
+    PolicyKey(
+        "controls.fan_min_percent", Kind.INTEGER, Tighten.MAX, low=0, high=100,
+        default=0, closed=0,
+        label=QT_TRANSLATE_NOOP("PolicyKeys", "Slowest fan"),
+        help=QT_TRANSLATE_NOOP("PolicyKeys", "Lowest fan speed that may be set, in percent."),
+        since="0.1",
+    ),
+    PolicyKey(
+        "controls.allow_overclock", Kind.BOOLEAN, Tighten.AND, default=True, closed=False,
+
+        label=QT_TRANSLATE_NOOP("PolicyKeys", "Overclocking"),
+        help=QT_TRANSLATE_NOOP("PolicyKeys", "Clocks above the card's own may be set."),
+        since="0.1",
+    ),
+    PolicyKey(
+        "privacy.show_other_users_processes", Kind.BOOLEAN, Tighten.AND, default=True,
+        closed=False,
+        label=QT_TRANSLATE_NOOP("PolicyKeys", "Others' processes"),
+        help=QT_TRANSLATE_NOOP(
+            "PolicyKeys", "A user sees the processes of other users on a GPU."
+        ),
+        since="0.1",
+    ),
+    PolicyKey(
+        "service.require_policy", Kind.BOOLEAN, Tighten.OR, default=False, closed=True,
+        label=QT_TRANSLATE_NOOP("PolicyKeys", "Policy required"),
+        help=QT_TRANSLATE_NOOP(
+            "PolicyKeys",
+            "When the machine policy disappears, the closed policy takes its place instead of "
+            "none.",
+        ),
+        since="0.1",
+    ),
+    PolicyKey(
+        "ui.notify_capped", Kind.BOOLEAN, Tighten.OR, default=True, closed=True,
+        label=QT_TRANSLATE_NOOP("PolicyKeys", "Tell of caps"),
+        help=QT_TRANSLATE_NOOP(
+            "PolicyKeys", "The user is told when a process is capped, why, and who decides."
+        ),
+        since="0.1",
+    ),
+    PolicyKey(
+        "ui.show_tray", Kind.BOOLEAN, Tighten.AND, default=True, closed=True,
+        label=QT_TRANSLATE_NOOP("PolicyKeys", "Tray icon"),
+        help=QT_TRANSLATE_NOOP("PolicyKeys", "gpupanel may show an icon in the tray."),
         since="0.1",
     ),
 )  # fmt: skip

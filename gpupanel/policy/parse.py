@@ -10,7 +10,7 @@ from typing import Any
 from gpupanel.model.decision import Diagnostic
 from gpupanel.model.errors import PolicyInvalid
 from gpupanel.policy.faults import Fault, error, printable
-from gpupanel.policy.keys import POLICY_KEYS, PolicyKey, Value
+from gpupanel.policy.keys import POLICY_KEYS
 from gpupanel.policy.positions import Place, Positions, scan
 from gpupanel.policy.resolve import Claim, Level, Scope, Source
 from gpupanel.policy.validate import TABLES, faults_in
@@ -41,13 +41,6 @@ def parse(raw: bytes, path: str, scope: Scope) -> tuple[Claim, ...]:
     if faults:
         raise PolicyInvalid(faults)
     return tuple(_claims(document, positions, path, scope))
-
-
-def _normalized(key: PolicyKey, value: Value | list[str]) -> Value:
-    """A valid value as the rest of the program holds it: lists as tuples in the table's order."""
-    if isinstance(value, list):
-        return tuple(word for word in key.choices if word in value)
-    return value
 
 
 def _decode(raw: bytes, path: str) -> str:
@@ -111,6 +104,6 @@ def _claims(
             place = positions.place(positions.values[level.value, row.group, row.field])
             force = level if scope is Scope.MACHINE else Level.USER
             source = Source(path, place.line, place.column)
-            value = _normalized(row, group[row.field])
+            value = row.normal(group[row.field])
             claims.append(Claim(row.name, value, force, scope, source))
     return claims

@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import Any
 
 from gpupanel.model.decision import Diagnostic
-from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS, PolicyKey, Value
+from gpupanel.policy.key import Kind, PolicyKey, Value
+from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS
 
 
 class PolicyState(StrEnum):
@@ -143,6 +144,12 @@ class EffectivePolicy:
         """The value of an integer key."""
         value = self.settings[key].value
         assert isinstance(value, int), key
+        return value
+
+    def is_true(self, key: str) -> bool:
+        """The value of a key that is yes or no."""
+        value = self.settings[key].value
+        assert isinstance(value, bool), key
         return value
 
     def choice(self, key: str) -> str:
@@ -314,7 +321,8 @@ def _claim_fields(document: Mapping[str, Any]) -> _ClaimFields:
     value = document["value"]
     if isinstance(value, list) and all(isinstance(word, str) for word in value):
         value = tuple(value)
-    if isinstance(value, bool) or not isinstance(value, int | str | tuple):
+    is_yes_or_no = POLICY_KEY_BY_NAME[document["key"]].kind is Kind.BOOLEAN
+    if not isinstance(value, int | str | tuple) or isinstance(value, bool) != is_yes_or_no:
         raise ValueError(f"{value!r} is no value of a policy key")
     source = None if document["source"] is None else Source(**document["source"])
     return document["key"], value, Level(document["level"]), Scope(document["scope"]), source

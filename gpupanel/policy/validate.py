@@ -9,12 +9,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from gpupanel.model.decision import Diagnostic
 from gpupanel.policy.faults import Fault, error, quoted
-from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS, Kind, PolicyKey
+from gpupanel.policy.key import Kind, PolicyKey
+from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS
 from gpupanel.policy.positions import KeyPath, Place, Positions
 from gpupanel.policy.resolve import Level
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 TABLES = (Level.RECOMMENDED, Level.MANDATORY)
 """The tables of a file; where both say something in a user's file, the later one here counts."""
+
+MAX_TEXTS = 256
+"""Most entries of a list whose words no table knows."""
 
 MAX_DIAGNOSTICS = 20
 """Most faults reported of one file; the rest is counted."""
@@ -94,15 +98,30 @@ def _value_type(row: PolicyKey) -> object:
     """The type of one key, with its bounds."""
     from pydantic import AfterValidator, Field
 
-    if row.kind is Kind.INTEGER:
-        return Annotated[int, Field(ge=row.low, le=row.high)]
     # Any, as mypy has no words for a type that is made at run time.
     literal: Any = Literal
-    word = literal[row.choices]
-    if row.kind is Kind.CHOICE:
-        return word
     words: Any = list
-    return Annotated[words[word], AfterValidator(_refuse_repeated)]
+    match row.kind:
+        case Kind.BOOLEAN:
+            return bool
+        case Kind.INTEGER:
+            return Annotated[int, Field(ge=row.low, le=row.high)]
+        case Kind.CHOICE:
+            return literal[row.choices]
+        case Kind.CHOICES:
+            return Annotated[words[literal[row.choices]], AfterValidator(_refuse_repeated)]
+        case Kind.TEXTS:
+            matching = Annotated[str, AfterValidator(partial(_refuse_unlike, row))]
+            most = Field(max_length=MAX_TEXTS)
+            return Annotated[words[matching], most, AfterValidator(_refuse_repeated)]
+
+
+def _refuse_unlike(row: PolicyKey, text: str) -> str:
+    from pydantic_core import PydanticCustomError
+
+    if not row.matches(text):
+        raise PydanticCustomError("unlike", "{example}", {"example": row.example})
+    return text
 
 
 def _refuse_repeated(words: list[str]) -> list[str]:
@@ -159,19 +178,29 @@ def _wrong_value(broken: _Broken, value: object) -> tuple[Fault, str]:
             return Fault.OUT_OF_RANGE, f"{_shown(value)} < minimum {context['ge']}"
         case "less_than_equal":
             return Fault.OUT_OF_RANGE, f"{_shown(value)} > maximum {context['le']}"
-        case "string_too_long":
-            return Fault.TOO_LONG, f"more than {context['max_length']} characters"
-        case "repeated":
-            return Fault.REPEATED, f"{_shown(value)} stands twice: remove one"
-        case "literal_error" if isinstance(value, str):
-            hint = _nearest(value, re.findall(r"'([^']*)'", context["expected"]))
-            return Fault.UNKNOWN_CHOICE, f"{quoted(value)} is not {context['expected']}{hint}"
+        case "string_too_long" | "too_long":
+            unit = "characters" if broken.kind == "string_too_long" else "entries"
+            return Fault.TOO_LONG, f"more than {context['max_length']} {unit}"
+        case "unlike" | "repeated" | "literal_error" if isinstance(value, str):
+            return _wrong_word(broken, value)
     kind = _TYPE_NAMES.get(type(value), "a date or time")
     needed = _NEEDED.get(broken.kind, "another value")
     return Fault.WRONG_TYPE, f"{_shown(value)} is {kind}: {needed} was expected"
 
 
+def _wrong_word(broken: _Broken, word: str) -> tuple[Fault, str]:
+    context = broken.context
+    if broken.kind == "repeated":
+        return Fault.REPEATED, f"{_shown(word)} stands twice: remove one"
+    if broken.kind == "unlike":
+        like = f"something like {quoted(context['example'])} was expected"
+        return Fault.UNKNOWN_CHOICE, f"{_shown(word)}: {like}"
+    hint = _nearest(word, re.findall(r"'([^']*)'", context["expected"]))
+    return Fault.UNKNOWN_CHOICE, f"{quoted(word)} is not {context['expected']}{hint}"
+
+
 _NEEDED: Mapping[str, str] = {
+    "bool_type": "true or false",
     "int_type": "an integer",
     "string_type": "a text in quotes",
     "literal_error": "a text in quotes",

@@ -18,6 +18,9 @@ LONGEST_STEP_S = 5.0
 
 J_PER_KWH = 3.6e6
 
+ENERGY_SPAN_S = 3600
+"""Energy is kept by whole hours."""
+
 
 class Energy(NamedTuple):
     """What a GPU took.

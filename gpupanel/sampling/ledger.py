@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gpupanel.model.gpu import GpuId, GpuState, Sample, Snapshot, Unavailable
 from gpupanel.model.limits import LIMIT_BY_NAME
@@ -32,6 +32,23 @@ ROUNDING_W = 1.0
 """Drivers round limits; a watt less is not somebody's wish."""
 
 _Cause = tuple[str, str]
+_WATCHED: _Cause = ("", "")
+
+
+class HeldMinute(NamedTuple):
+    """How long one reason held one card within one minute of the wall clock.
+
+    Attributes:
+        start_s: Seconds since 1970, a multiple of 60.
+        limit: A name of LIMITS; empty for the time in which the reasons were known at all.
+        set_by: As in Held.
+    """
+
+    start_s: int
+    gpu_id: GpuId
+    limit: str
+    set_by: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +87,51 @@ class Account:
         """One span of one card in the protocol."""
         return {"watched_s": self.watched_s, "held": [one.as_json() for one in self.held]}
 
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Account:
+        """Inverse of ``as_json``.
+
+        Raises:
+            KeyError, TypeError: A field is missing.
+        """
+        return cls(document["watched_s"], tuple(Held(**one) for one in document["held"]))
+
 
 class Ledger:
     """Keeps the running totals of a day, each second of the last minute and each minute before.
 
-    Pure: time comes with the snapshots. One thread at a time.
+    Pure: time comes with the snapshots, and what was there before a restart with ``restore``. One
+    thread at a time.
     """
 
     def __init__(self) -> None:
         self._cards: dict[GpuId, _Card] = {}
+        self._fresh: dict[tuple[int, GpuId, str, str], float] = {}
+
+    def restore(self, kept: Iterable[HeldMinute], unix_s: float, monotonic_s: float) -> None:
+        """Begin with what ``drain`` once gave; call before the first ``append``.
+
+        Args:
+            kept: In any order.
+            unix_s: The wall clock now; what lies after it is of a clock that was wrong.
+            monotonic_s: The same moment as snapshots count it.
+        """
+        minutes: dict[GpuId, dict[int, dict[_Cause, float]]] = {}
+        for one in kept:
+            if one.start_s <= unix_s:
+                causes = minutes.setdefault(one.gpu_id, {}).setdefault(one.start_s, {})
+                causes[one.limit, one.set_by] = one.seconds
+        for gpu_id, by_start in minutes.items():
+            card = self._cards[gpu_id] = _Card()
+            for start_s, causes in sorted(by_start.items()):
+                end_s = min(start_s + MINUTE_S, unix_s)
+                times_s = (start_s - unix_s + monotonic_s, end_s - unix_s + monotonic_s)
+                card.restore(times_s, causes.pop(_WATCHED, 0.0), causes)
+
+    def drain(self) -> list[HeldMinute]:
+        """What was added since the last call, to be kept; parts of one minute add up."""
+        fresh, self._fresh = self._fresh, {}
+        return [HeldMinute(*key, seconds) for key, seconds in fresh.items()]
 
     def append(self, snapshot: Snapshot, set_by: SetBy | None = None) -> None:
         """Add the time since the last snapshot.
@@ -90,7 +143,10 @@ class Ledger:
         now_s = snapshot.time_monotonic_s
         for sample in snapshot.samples:
             card = self._cards.setdefault(sample.gpu_id, _Card())
-            card.append(now_s, sample, set_by or {})
+            minute_s = int(snapshot.time_unix_s // MINUTE_S * MINUTE_S)
+            for cause, seconds in card.append(now_s, sample, set_by or {}).items():
+                key = minute_s, sample.gpu_id, *cause
+                self._fresh[key] = self._fresh.get(key, 0.0) + seconds
 
     def account(self, gpu_id: GpuId, seconds: float) -> Account:
         """What held ``gpu_id`` in the ``seconds`` before its newest snapshot, a day at most.
@@ -137,20 +193,37 @@ class _Card:
         self._seconds: deque[_Totals] = deque()
         self._minutes: deque[_Totals] = deque()
 
-    def append(self, now_s: float, sample: Sample, set_by: SetBy) -> None:
+    def restore(
+        self, times_s: tuple[float, float], watched_s: float, held_s: Mapping[_Cause, float]
+    ) -> None:
+        """Add what happened between two times of long ago; call in their order."""
+        start_s, end_s = times_s
+        if not self._minutes or self._minutes[-1].time_s < start_s:
+            before = _Totals(start_s, self._totals.watched_s, self._totals.held_s)
+            _keep(self._minutes, before, DAY_S)
+        self._totals = _added(self._totals, end_s, watched_s, held_s)
+        _keep(self._minutes, self._totals, DAY_S)
+        self._seconds = deque([self._totals])
+
+    def append(self, now_s: float, sample: Sample, set_by: SetBy) -> Mapping[_Cause, float]:
+        """Add the time since the last sample; returns it by cause, with all that was watched."""
         before = self._last
         self._last = now_s, sample
         held: Mapping[str, float] | None = None
         if before is not None and 0 < now_s - before[0] <= LONGEST_STEP_S:
             held = _held_s(before[1], sample, now_s - before[0])
+        grown: dict[_Cause, float] = {}
         if held is None or before is None:
             totals = _Totals(now_s, self._totals.watched_s, self._totals.held_s)
         else:
-            totals = _added(self._totals, now_s, now_s - before[0], _by_cause(held, sample, set_by))
+            grown = _by_cause(held, sample, set_by)
+            totals = _added(self._totals, now_s, now_s - before[0], grown)
+            grown[_WATCHED] = now_s - before[0]
         self._totals = totals
         _keep(self._seconds, totals, MINUTE_S)
         if not self._minutes or now_s - self._minutes[-1].time_s >= MINUTE_S:
             _keep(self._minutes, totals, DAY_S)
+        return grown
 
     def account(self, seconds: float) -> Account:
         kept = self._seconds if seconds <= MINUTE_S else self._minutes

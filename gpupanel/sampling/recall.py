@@ -17,6 +17,7 @@ from gpupanel.model.event import EventRecord
 from gpupanel.model.gpu import GpuId
 from gpupanel.sampling import rollup, schema
 from gpupanel.sampling.energy import Energy
+from gpupanel.sampling.ledger import HeldMinute
 from gpupanel.sampling.rollup import Bin, Columns
 
 
@@ -74,16 +75,22 @@ class Recall:
             ).fetchone()
         return None if oldest is None else (oldest, newest)
 
+    def width_s(self, since_s: float, until_s: float, max_points: int) -> int:
+        """How far apart the points of ``series`` are: a greater distance is a gap."""
+        span = self.span_s()
+        is_old = span is not None and since_s < span[1] - schema.FINE_KEPT_S
+        least_s = schema.COARSE_S if is_old else schema.FINE_S
+        return least_s * max(1, ceil((until_s - since_s) / max_points / least_s))
+
     def series(
         self, gpu_id: GpuId, metric: str, since_s: float, until_s: float, max_points: int
     ) -> list[Remembered]:
         """One metric of one GPU from ``since_s`` to ``until_s``, oldest first.
 
         At most ``max_points`` + 1 points of equal width, 10 s at least, or a minute for what is
-        older than a day. Times are where a point begins, seconds since 1970.
+        older than a day; see ``width_s``. Times are where a point begins, seconds since 1970.
         """
-        span_s = max(0.0, until_s - since_s)
-        width_s = schema.FINE_S * max(1, ceil(span_s / max_points / schema.FINE_S))
+        width_s = self.width_s(since_s, until_s, max_points)
         bins = rollup.merged(self._columns(gpu_id, metric, since_s, until_s), width_s)
         return [Remembered(one.start_s, one.low, one.mean, one.high) for one in bins]
 
@@ -122,15 +129,27 @@ class Recall:
             )
             return {gpu: Energy(joules, measured_s) for gpu, joules, measured_s in rows}
 
-    def events(self, since_s: float, until_s: float) -> list[EventRecord]:
-        """What happened from ``since_s`` to before ``until_s``, oldest first."""
+    def events(self, since_s: float, until_s: float, most: int = -1) -> list[EventRecord]:
+        """What happened from ``since_s`` to before ``until_s``, oldest first.
+
+        Of more than ``most`` the newest; -1 is all.
+        """
         with self._reading() as connection:
             rows = connection.execute(
                 "SELECT time_ms / 1000.0, gpu, kind, text FROM event"
-                " WHERE time_ms >= ? AND time_ms < ? ORDER BY time_ms, rowid",
-                (since_s * 1000, until_s * 1000),
+                " WHERE time_ms >= ? AND time_ms < ? ORDER BY time_ms DESC, rowid DESC LIMIT ?",
+                (since_s * 1000, until_s * 1000, most),
             )
-            return [EventRecord(*row) for row in rows]
+            return [EventRecord(*row) for row in rows][::-1]
+
+    def held(self, since_s: float) -> list[HeldMinute]:
+        """The ledger's minutes from the one of ``since_s`` on; a day is kept."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT start_s, gpu, cause, set_by, seconds FROM held WHERE start_s > ? - 60",
+                (since_s,),
+            )
+            return [HeldMinute(*row) for row in rows]
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

@@ -10,10 +10,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor
 
 from gpupanel.backends.base import Backend, EventSource, ProbeResult, unavailable_sample
+from gpupanel.backends.linux.proc import started_unix_s
 from gpupanel.backends.registry import Opened, listed, merged, probed_again
 from gpupanel.model.errors import BackendError
 from gpupanel.model.event import EventRecord
@@ -106,7 +107,11 @@ class Sampler:
             with suppress(BackendError):
                 found += backend.processes()
             hidden.add(backend.hidden_processes_reason)
-        return merged(found, self._opened.backends), tuple(sorted(hidden - {""}))
+        dated = tuple(
+            replace(one, started_unix_s=started_unix_s(one.started))
+            for one in merged(found, self._opened.backends)
+        )
+        return dated, tuple(sorted(hidden - {""}))
 
     def run(
         self, stop: threading.Event, interval_s: float, on_snapshot: Callable[[Snapshot], None]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gpupanel.model.errors import HistoryRefused
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x47505548
 """Tells our database from another program's: GPUH."""
 
@@ -24,6 +24,12 @@ FINE_KEPT_S = 25 * 3600
 """A day, and what a chart of a day reads before it."""
 
 COARSE_KEPT_S = 90 * 86400
+
+LEDGER = """
+CREATE TABLE held (start_s INTEGER, gpu TEXT, cause TEXT, set_by TEXT, seconds REAL NOT NULL,
+                   PRIMARY KEY (start_s, gpu, cause, set_by)) WITHOUT ROWID;
+"""
+"""The why-limited ledger of a day by minutes; an empty ``cause`` is the time that was watched."""
 
 TABLES = f"""
 CREATE TABLE series (id INTEGER PRIMARY KEY, gpu TEXT NOT NULL, metric TEXT NOT NULL,
@@ -37,10 +43,14 @@ CREATE TABLE energy (start_s INTEGER, gpu TEXT, joules REAL NOT NULL, measured_s
                      PRIMARY KEY (start_s, gpu)) WITHOUT ROWID;
 CREATE TABLE event (time_ms INTEGER NOT NULL, gpu TEXT, kind TEXT NOT NULL, text TEXT NOT NULL);
 CREATE INDEX event_time ON event (time_ms);
+{LEDGER}
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 """
 """``readings`` are 32-bit floats, little endian, in the order of series ids; NaN is a gap."""
+
+UPGRADES = {1: f"{LEDGER}PRAGMA user_version = 2;"}
+"""What leads from a version to the next; ``SCHEMA_VERSION`` is the last."""
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BUSY_TIMEOUT_S = 5.0
@@ -69,8 +79,10 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL").close()
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA journal_size_limit = 4194304")
-        if not _version(connection):
-            connection.executescript(f"BEGIN IMMEDIATE;{TABLES}COMMIT;")
+        version = _version(connection)
+        if version < SCHEMA_VERSION:
+            made = TABLES if not version else UPGRADES[version]
+            connection.executescript(f"BEGIN IMMEDIATE;{made}COMMIT;")
     except BaseException:
         connection.close()
         raise

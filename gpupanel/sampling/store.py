@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import inf, nan
@@ -22,7 +22,8 @@ from gpupanel.model.event import EventRecord
 from gpupanel.model.gpu import GpuId, Snapshot, Unavailable
 from gpupanel.model.metrics import METRIC_BY_KEY
 from gpupanel.sampling import rollup, schema
-from gpupanel.sampling.energy import Energy, EnergyMeter
+from gpupanel.sampling.energy import ENERGY_SPAN_S, Energy, EnergyMeter
+from gpupanel.sampling.ledger import HeldMinute
 from gpupanel.sampling.rollup import FLOAT32_MAX, Bin
 
 COMMIT_AFTER_S = 0.9
@@ -33,9 +34,8 @@ RETRY_AFTER_S = 10.0
 
 WAITING_TICKS = 600
 WAITING_EVENTS = 1000
+WAITING_HELD = 5000
 """What is kept for a disk that may come back; then the oldest go."""
-
-ENERGY_SPAN_S = 3600
 
 _SeriesId = tuple[GpuId, str]
 
@@ -61,6 +61,7 @@ class Store:
         self._meter = EnergyMeter()
         self._ticks: deque[_Tick] = deque(maxlen=WAITING_TICKS)
         self._events: deque[EventRecord] = deque(maxlen=WAITING_EVENTS)
+        self._held: deque[HeldMinute] = deque(maxlen=WAITING_HELD)
         self._lock: sqlite3.Connection | None = None
         self._connection: sqlite3.Connection | None = None
         self._series: dict[_SeriesId, int] = {}
@@ -70,12 +71,22 @@ class Store:
         self._problem = ""
 
     @property
+    def path(self) -> Path:
+        """The database, for those who read it."""
+        return self._path
+
+    @property
     def problem(self) -> str:
         """Why nothing is remembered now, for a person; empty when all is well."""
         return self._problem
 
-    def append(self, snapshot: Snapshot) -> None:
-        """Remember the readings of METRICS that are to be remembered; commits at most each 2 s."""
+    def append(self, snapshot: Snapshot, held: Sequence[HeldMinute] = ()) -> None:
+        """Remember the readings of METRICS that are to be remembered; commits at most each 2 s.
+
+        Args:
+            snapshot: One a second.
+            held: What the ledger added since it was last asked.
+        """
         numbers = {
             (sample.gpu_id, key): reading
             for sample in snapshot.samples
@@ -87,6 +98,7 @@ class Store:
         with self._mutex:
             self._newest_s = snapshot.time_monotonic_s
             energy = self._meter.step(snapshot)
+            self._held.extend(held)
             self._ticks.append(
                 _Tick(snapshot.time_unix_s, snapshot.time_monotonic_s, numbers, energy)
             )
@@ -99,11 +111,12 @@ class Store:
             self._events.append(record)
             self._flush()
 
-    def close(self) -> None:
-        """Write what waits, and let another process write."""
+    def close(self, held: Sequence[HeldMinute] = ()) -> None:
+        """Write what waits and the rest of the ledger, and let another process write."""
         with self._mutex:
             self._retry_at_s = -inf
-            if self._ticks or self._events:
+            self._held.extend(held)
+            if self._ticks or self._events or self._held:
                 self._flush()
             self._let_go()
             if self._lock is not None:
@@ -146,7 +159,8 @@ class Store:
             self._problem = f"{self._path} is damaged and cannot be renamed: {refused}"
             return
         self._retry_at_s = -inf
-        time_unix_s = self._ticks[-1].time_unix_s if self._ticks else self._events[-1].time_unix_s
+        waiting = self._ticks or self._events
+        time_unix_s = waiting[-1].time_unix_s if waiting else float(self._held[-1].start_s)
         text = f"the history was damaged ({damage}); it was kept as {aside.name}, a new one begins"
         self._events.append(EventRecord(time_unix_s, None, "history", text))
         self._problem = text
@@ -176,6 +190,7 @@ class Store:
             raise
         self._ticks.clear()
         self._events.clear()
+        self._held.clear()
 
     def _insert(self, connection: sqlite3.Connection) -> None:
         connection.executemany(
@@ -193,6 +208,11 @@ class Store:
                 for tick in self._ticks
                 for gpu, energy in tick.energy.items()
             ],
+        )
+        connection.executemany(
+            "INSERT INTO held VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " seconds = seconds + excluded.seconds",
+            self._held,
         )
         connection.executemany(
             "INSERT INTO event VALUES (?, ?, ?, ?)",
@@ -245,6 +265,7 @@ class Store:
     def _forget(self, connection: sqlite3.Connection, now_s: int) -> None:
         oldest_s = now_s - schema.COARSE_KEPT_S
         connection.execute("DELETE FROM fine WHERE start_s < ?", (now_s - schema.FINE_KEPT_S,))
+        connection.execute("DELETE FROM held WHERE start_s < ?", (now_s - schema.FINE_KEPT_S,))
         connection.execute("DELETE FROM coarse WHERE start_s < ?", (oldest_s,))
         connection.execute("DELETE FROM energy WHERE start_s < ?", (oldest_s,))
         connection.execute("DELETE FROM event WHERE time_ms < ?", (oldest_s * 1000,))

@@ -7,6 +7,7 @@ service. Nothing here draws, computes on a GPU, or writes policy.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
@@ -22,10 +23,11 @@ from gpupanel.model.metrics import METRICS
 from gpupanel.policy import generation
 from gpupanel.policy.sources import Sources
 from gpupanel.sampling.history import History
-from gpupanel.sampling.ledger import Ledger, set_by
+from gpupanel.sampling.ledger import HeldMinute, Ledger, set_by
 from gpupanel.sampling.sampler import Sampler
 from gpupanel.sampling.store import Store
 from gpupanel.sampling.transitions import Transitions
+from gpupanel.service.memory import Memory
 
 TOPICS = {"snapshots", "gpus", "policy", "processes", "events"}
 
@@ -34,6 +36,10 @@ HISTORY_INTERVAL_S = 1.0
 
 SHORTEST_INTERVAL_S = 0.1
 PROCESS_INTERVAL_S = 1.0
+LEDGER_INTERVAL_S = 10.0
+"""Between two writes of the ledger; a crash loses so much of it."""
+
+LONGEST_NOTE = 200
 SLACK_S = 0.05
 """A tick that comes this much early is the tick of its second."""
 
@@ -72,6 +78,8 @@ class Daemon:
         self._ledger = Ledger()
         self._next_process_look_s = 0.0
         self._next_memory_s = 0.0
+        self._next_ledger_s = 0.0
+        self._memory = Memory(store.path if store else None)
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._history = History()
@@ -83,6 +91,8 @@ class Daemon:
             "history": self._history_of,
             "policy": self._policy,
             "limits": self._limits,
+            "note": self._note,
+            **self._memory.methods,
         }
 
     def start(self) -> None:
@@ -110,11 +120,19 @@ class Daemon:
 
     def _sample(self) -> None:
         self._stop.wait(PRIMING_S)
+        self._restore_ledger()
         self._sampler.watch(self._on_event)
         self._sampler.run(self._stop, HISTORY_INTERVAL_S, self._on_snapshot)
         self._sampler.close()
         if self._store:
-            self._store.close()
+            self._store.close(self._ledger.drain())
+
+    def _restore_ledger(self) -> None:
+        """What held the cards before this daemon was started is still true of the last day."""
+        unix_s, monotonic_s = time.time(), time.monotonic()
+        kept = self._memory.held_minutes(unix_s) if self._store else []
+        with self._lock:
+            self._ledger.restore(kept, unix_s, monotonic_s)
 
     def _on_snapshot(self, snapshot: Snapshot) -> None:
         with self._lock:
@@ -133,9 +151,15 @@ class Daemon:
 
     def _remember(self, snapshot: Snapshot) -> None:
         """On disk, one snapshot a second however fast somebody watches."""
-        if self._store and snapshot.time_monotonic_s >= self._next_memory_s:
-            self._next_memory_s = snapshot.time_monotonic_s + HISTORY_INTERVAL_S - SLACK_S
-            self._store.append(snapshot)
+        now_s = snapshot.time_monotonic_s
+        if not self._store or now_s < self._next_memory_s:
+            return
+        self._next_memory_s = now_s + HISTORY_INTERVAL_S - SLACK_S
+        held: Sequence[HeldMinute] = ()
+        if now_s >= self._next_ledger_s:
+            self._next_ledger_s = now_s + LEDGER_INTERVAL_S - SLACK_S
+            held = self._ledger.drain()
+        self._store.append(snapshot, held)
 
     def _on_event(self, event: EventRecord) -> None:
         if self._store:
@@ -167,6 +191,8 @@ class Daemon:
             self._effective = generation.load(self._sources)
             for connection in connections:
                 connection.publish("policy", "policy", {"policy": self._policy({})})
+            text = f"the policy was read anew: {self._effective.state.value}"
+            self._on_event(EventRecord(time.time(), None, "policy", text))
 
     def _hello(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         if params["protocol"] != protocol.PROTOCOL_VERSION:
@@ -211,6 +237,16 @@ class Daemon:
                     for gpu in self._sampler.gpus()
                 }
             }
+
+    def _note(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A run of the client's began or ended; on the time axis it explains the readings."""
+        gpu_id, text = params["gpu"], str(params["text"])
+        if len(text) > LONGEST_NOTE or not text.isprintable():
+            raise ValueError(f"text is one line of at most {LONGEST_NOTE} characters")
+        if gpu_id not in {gpu.id for gpu in self._sampler.gpus()}:
+            raise ValueError(f"there is no GPU {gpu_id}")
+        self._on_event(EventRecord(time.time(), gpu_id, "run", text))
+        return {}
 
     def _policy(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         del params

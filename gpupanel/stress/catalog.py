@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gpupanel.model.errors import WorkloadError
 from gpupanel.model.workload import Family, Knob, Reading, WorkloadInfo
 
 WORKLOADS: tuple[WorkloadInfo, ...] = (
@@ -55,6 +56,44 @@ WORKLOADS: tuple[WorkloadInfo, ...] = (
         ),
     ),
     WorkloadInfo(
+        name="mining.sha256d",
+        family=Family.MINING,
+        title="SHA-256d",
+        summary="Bitcoin's proof of work: 32-bit integer arithmetic and nothing else.",
+        unit="hash",
+        kernel="mining_sha256d.cl",
+        host="gpupanel.stress.mining.sha256d:Sha256d",
+    ),
+    WorkloadInfo(
+        name="mining.kheavyhash",
+        family=Family.MINING,
+        title="kHeavyHash",
+        summary="Kaspa's proof of work: Keccak, and a product with a matrix of small integers.",
+        unit="hash",
+        kernel="mining_kheavyhash.cl",
+        host="gpupanel.stress.mining.kheavyhash:KHeavyHash",
+    ),
+    WorkloadInfo(
+        name="mining.autolykos2",
+        family=Family.MINING,
+        title="Autolykos 2",
+        summary="Ergo's proof of work: random 32-byte reads all over a large table.",
+        unit="hash",
+        kernel="mining_autolykos2.cl",
+        host="gpupanel.stress.mining.autolykos2:Autolykos2",
+        knobs=(
+            Knob(
+                "height", 614400, 614400, 0, 41984000,
+                "Height of the block whose table is used; from 2 GiB below 614400 to 64 GiB.",
+            ),
+            Knob(
+                "table_log2", 0, 21, 0, 26,
+                "Reduce the table to two to this power elements; 0 is all of the height.",
+                choices=(0, *range(20, 27)),
+            ),
+        ),
+    ),
+    WorkloadInfo(
         name="ai.gemm",
         family=Family.AI,
         title="Matrix product",
@@ -80,3 +119,23 @@ WORKLOADS: tuple[WorkloadInfo, ...] = (
 )  # fmt: skip
 
 WORKLOAD_BY_NAME: Mapping[str, WorkloadInfo] = {workload.name: workload for workload in WORKLOADS}
+
+
+def choose_knobs(info: WorkloadInfo, asked: Mapping[str, int], *, is_cpu: bool) -> dict[str, int]:
+    """All knobs of a load: what was asked, else the default of this kind of device.
+
+    Raises:
+        WorkloadError: A knob is unknown or out of its bounds.
+    """
+    known = {knob.name: knob for knob in info.knobs}
+    for name, value in asked.items():
+        if name not in known:
+            raise WorkloadError(f"{info.name} has no knob {name}; it has {', '.join(known)}")
+        knob = known[name]
+        if not knob.low <= value <= knob.high:
+            raise WorkloadError(f"{info.name}: {name}={value} is outside {knob.low} to {knob.high}")
+        if knob.choices and value not in knob.choices:
+            choices = ", ".join(map(str, knob.choices))
+            raise WorkloadError(f"{info.name}: {name}={value} is none of {choices}")
+    defaults = {knob.name: knob.default_cpu if is_cpu else knob.default for knob in info.knobs}
+    return {**defaults, **asked}

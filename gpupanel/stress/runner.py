@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from gpupanel import children
-from gpupanel.model.gpu import GpuKind, Sample
+from gpupanel.model.gpu import GpuInfo, GpuKind, Sample
 from gpupanel.model.workload import (
     Event,
     Failed,
@@ -40,8 +40,9 @@ SILENCE_KILL_S = 10.0
 """A measuring worker reports once a second; one that is silent for this long hangs."""
 
 WATCH_INTERVAL_S = 0.2
-PREPARE_KILL_S = 600.0
-"""The longest preparation: a whole Ethash table on a slow device."""
+PREPARE_KILL_S = 120.0
+"""A preparing worker reports each step and its progress; no step is silent for this long, not even
+a compiler that meets a kernel for the first time."""
 
 MAX_FRAME = (3840, 2160)
 STDERR_TAIL_BYTES = 4096
@@ -59,7 +60,7 @@ class Runner:
         run: Run,
         on_event: Callable[[Event], None],
         *,
-        pci_bus_id: str | None = None,
+        gpu: GpuInfo | None = None,
         frames: bool = False,
     ) -> None:
         """Prepare a run; nothing starts yet.
@@ -67,17 +68,18 @@ class Runner:
         Args:
             run: What to run; its cap and seconds are those that policy allows.
             on_event: Called on a reader thread with each event, exactly one final one at the end.
-            pci_bus_id: Of the GPU; None for the processor.
+            gpu: Where it runs; None for the processor.
             frames: Whether somebody looks at the pictures.
         """
         self.frames = FrameMemory.create(*MAX_FRAME) if frames else None
         self._run = run
         self._on_event = on_event
-        self._pci_bus_id = pci_bus_id
-        self._guard = Guard(GpuKind.GPU if pci_bus_id else GpuKind.CPU)
+        self._pci_bus_id = gpu.pci_bus_id if gpu else None
+        kind, stated = (gpu.kind, gpu.limits) if gpu else (GpuKind.CPU, {})
+        self._guard = Guard(kind, stated, run.temperature_stop_c)
         self._state = threading.Condition()
         self._kill_at_s = time.monotonic() + PREPARE_KILL_S
-        self._kill_reason = "the worker did not finish preparing"
+        self._kill_reason = f"the worker said nothing for {PREPARE_KILL_S:.0f} s while preparing"
         self._stop_reason = ""
         self._last_progress: Progress | None = None
         self._ended = False
@@ -173,11 +175,18 @@ class Runner:
         with self._state:
             if isinstance(event, Progress):
                 self._last_progress = event
-            if not isinstance(event, Preparing) and not self._stop_reason:
-                self._kill_at_s = time.monotonic() + SILENCE_KILL_S
-                self._kill_reason = f"the worker said nothing for {SILENCE_KILL_S:.0f} s"
+            if not self._stop_reason:
+                self._expect_more(event)
             self._state.notify_all()
         self._on_event(event)
+
+    def _expect_more(self, event: Event) -> None:
+        """Whoever has said something may be silent for a while, and no longer."""
+        preparing = isinstance(event, Preparing)
+        silence_s = PREPARE_KILL_S if preparing else SILENCE_KILL_S
+        self._kill_at_s = time.monotonic() + silence_s
+        while_what = f" at {event.step}" if isinstance(event, Preparing) else ""
+        self._kill_reason = f"the worker said nothing for {silence_s:.0f} s{while_what}"
 
     def _end(self, event: Finished | Failed) -> None:
         if isinstance(event, Finished):

@@ -10,9 +10,8 @@ from typing import Any
 
 from gpupanel import children
 from gpupanel.model.errors import GpupanelError
-from gpupanel.stress.catalog import WORKLOAD_BY_NAME
-from gpupanel.stress.worker import choose_knobs, host_class
-from gpupanel.stress.workload import Check
+from gpupanel.stress.catalog import WORKLOAD_BY_NAME, choose_knobs
+from gpupanel.stress.workload import Check, host_class
 
 SEED = 1
 

@@ -7,11 +7,13 @@ them by their events, and asks for verification about once a second.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from gpupanel.model.roofline import Cost
+from gpupanel.model.workload import WorkloadInfo
 
 if TYPE_CHECKING:
     import pyopencl as cl
@@ -94,15 +96,13 @@ class Chunk:
 
 
 class Workload(Protocol):
-    """The host side of one load.
-
-    The constructor takes ``(device: Device, knobs: Mapping[str, int], seed: int)``; it allocates
-    nothing. Errors are those of ``model.errors.WorkloadError``. The device is already that of one
-    of ``variants``.
-    """
+    """The host side of one load. Errors are those of ``model.errors.WorkloadError``."""
 
     notes: tuple[str, ...]
     """What a person should know of this run: reduced sizes, variants, fallbacks."""
+
+    def __init__(self, device: Device, knobs: Mapping[str, int], seed: int) -> None:
+        """Allocate nothing yet; ``device`` is already that of one of ``variants``."""
 
     @classmethod
     def variants(cls, device: Device) -> tuple[Variant, ...]:
@@ -134,3 +134,10 @@ class Workload(Protocol):
 
     def frame(self) -> tuple[int, int, bytes] | None:
         """Width, height and RGBX bytes of the latest picture; None for loads without one."""
+
+
+def host_class(info: WorkloadInfo) -> type[Workload]:
+    """The class that the catalog names; its import is the first touch of a load's libraries."""
+    module, name = info.host.split(":")
+    host: type[Workload] = getattr(importlib.import_module(module), name)
+    return host

@@ -17,8 +17,9 @@ from gpupanel import __version__, children
 from gpupanel.paths import user_state_dir
 from gpupanel.ui import theme
 from gpupanel.ui.link import Link
+from gpupanel.ui.past import Tariff
 from gpupanel.ui.preferences import Preferences
-from gpupanel.ui.runs import LiveRun
+from gpupanel.ui.runs import Runs
 from gpupanel.ui.store import Store
 from gpupanel.ui.theme import ThemeChoice
 from gpupanel.ui.window import Window
@@ -33,20 +34,22 @@ class Panel(QObject):
     def __init__(self, link: Link, choice: ThemeChoice) -> None:
         super().__init__()
         self.link = link
-        self.live_run = LiveRun(parent=self)
-        self.store = Store(self.live_run, self)
+        self.runs = Runs(parent=self)
+        self.store = Store(self.runs, self, link)
         self.window = Window(self.store, choice)
         link.state_changed.connect(lambda: self.store.set_link(link.state, link.reason))
         link.gpus_received.connect(self.store.set_gpus)
         link.history_received.connect(self.store.set_history)
         link.snapshot_received.connect(self.store.add_snapshot)
         link.policy_received.connect(self.store.set_policy)
+        link.processes_received.connect(self.store.set_processes)
+        self.runs.changed.connect(lambda: link.guard(self.runs.active))
         self.window.log_wanted.connect(lambda: self.window.copy(link.log))
         self.window.closed.connect(self.close)
 
     def close(self) -> None:
-        """End the run and the agent; called twice is called once."""
-        self.live_run.close()
+        """End the runs and the agent; called twice is called once."""
+        self.runs.close()
         self.link.close()
 
 
@@ -119,12 +122,17 @@ def _open_window(link: Link) -> int:
         preferences.theme = choice
         theme.apply(application, choice)
 
+    def choose_tariff(tariff: Tariff) -> None:
+        preferences.tariff = tariff
+
     def follow_system() -> None:
         theme.apply(application, preferences.theme)
 
     def remember() -> None:
         preferences.geometry = window.saveGeometry()
 
+    panel.store.past.tariff = preferences.tariff
+    panel.store.past.tariff_chosen.connect(choose_tariff)
     window.theme_chosen.connect(choose_theme)
     window.closed.connect(remember)
     application.styleHints().colorSchemeChanged.connect(follow_system)

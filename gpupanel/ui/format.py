@@ -7,11 +7,13 @@ every language; the decimal sign is the locale's.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from PySide6.QtCore import QCoreApplication, QLocale
+from PySide6.QtCore import QCoreApplication, QDate, QLocale
 
+from gpupanel.model.gpu import GpuId, GpuInfo
 from gpupanel.model.metrics import QT_TRANSLATE_NOOP
 from gpupanel.model.workload import Family
 
@@ -19,10 +21,27 @@ UNKNOWN = "—"
 NARROW_SPACE = "\u202f"
 _SPACE = "\u00a0"
 
-_GIB = 2.0**30
+GIB = 2.0**30
+DAY_S = 86400
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
-_RATE_UNITS = {"hash": "H/s", "flop": "FLOP/s", "frame": "fps"}
-_AMOUNT_UNITS = {"hash": "H", "flop": "FLOP", "frame": "frames"}
+_RATE_UNITS = {
+    "hash": "H/s",
+    "flop": "FLOP/s",
+    "op": "OP/s",
+    "byte": "B/s",
+    "token": "tok/s",
+    "frame": "fps",
+    "launch": "launches/s",
+}
+_AMOUNT_UNITS = {
+    "hash": "H",
+    "flop": "FLOP",
+    "op": "OP",
+    "byte": "B",
+    "token": "tok",
+    "frame": "frames",
+    "launch": "launches",
+}
 _FAMILIES = {
     Family.MINING: QT_TRANSLATE_NOOP("Families", "Mining"),
     Family.AI: QT_TRANSLATE_NOOP("Families", "AI"),
@@ -58,6 +77,9 @@ def metric(value: float, unit: str, locale: QLocale | None = None) -> Quantity:
     """A reading in the unit of its row in METRICS; bytes become GiB."""
     if unit == "B":
         return memory(value, locale)
+    if unit == "B/s":
+        scaled, prefix = _scale(value)
+        return Quantity(_significant(scaled, locale), f"{prefix}B/s")
     decimals = _DECIMALS.get(unit, 0)
     if abs(value) >= 100:
         decimals = 0
@@ -66,8 +88,15 @@ def metric(value: float, unit: str, locale: QLocale | None = None) -> Quantity:
 
 def memory(value_bytes: float, locale: QLocale | None = None) -> Quantity:
     """Bytes as GiB with one digit, none from 100 GiB."""
-    gib = value_bytes / _GIB
+    gib = value_bytes / GIB
     return Quantity(number(gib, 0 if round(gib, 1) >= 100 else 1, locale), "GiB")
+
+
+def memory_of_process(value_bytes: float, locale: QLocale | None = None) -> Quantity:
+    """Bytes as MiB below 1 GiB: most programs hold less."""
+    if value_bytes < GIB:
+        return Quantity(number(value_bytes * 1024 / GIB, 0, locale), "MiB")
+    return memory(value_bytes, locale)
 
 
 def rate(per_s: float, unit: str, locale: QLocale | None = None) -> Quantity:
@@ -103,6 +132,53 @@ def time_of_day(time_unix_s: float) -> str:
     return datetime.fromtimestamp(time_unix_s).strftime("%H:%M")
 
 
+def clock(time_unix_s: float) -> str:
+    """To the second: ``14:02:30``."""
+    return datetime.fromtimestamp(time_unix_s).strftime("%H:%M:%S")
+
+
+def weekday(time_unix_s: float, locale: QLocale | None = None) -> str:
+    """``Tue 14``."""
+    return _date(time_unix_s, "ddd d", locale)
+
+
+def day(time_unix_s: float, locale: QLocale | None = None) -> str:
+    """``14 Jul``."""
+    return _date(time_unix_s, "d MMM", locale)
+
+
+def moment(time_unix_s: float, span_s: float, locale: QLocale | None = None) -> str:
+    """A time within a span, as short as is clear.
+
+    ``14:02:30`` within hours, ``Tue 14:02:30`` within a day, else ``Tue 14 Jul 14:02``.
+    """
+    if span_s <= DAY_S / 2:
+        return clock(time_unix_s)
+    if span_s <= DAY_S:
+        return f"{_date(time_unix_s, 'ddd', locale)} {clock(time_unix_s)}"
+    return f"{_date(time_unix_s, 'ddd d MMM', locale)} {time_of_day(time_unix_s)}"
+
+
+def span(seconds: float, locale: QLocale | None = None) -> str:
+    """How long something is, in the largest unit that fits: ``42 s``, ``10 min``, ``24 h``."""
+    for size_s, unit in ((DAY_S, "d"), (3600, "h"), (60, "min")):
+        if seconds >= (3 * size_s if unit == "d" else size_s):
+            decimals = 0 if seconds % size_s == 0 or seconds >= 10 * size_s else 1
+            return str(Quantity(number(seconds / size_s, decimals, locale), unit))
+    return str(Quantity(number(seconds, 0, locale), "s"))
+
+
+def kilowatt_hours(kwh: float, locale: QLocale | None = None) -> Quantity:
+    """Energy as on a bill: ``0.012 kWh``, ``312 kWh``."""
+    decimals = 3 if kwh < 1 else 2 if kwh < 100 else 0
+    return Quantity(number(kwh, decimals, locale), "kWh")
+
+
+def money(value: float, currency: str, locale: QLocale | None = None) -> str:
+    """With two decimals, and the currency as the user writes it."""
+    return str(Quantity(number(value, 2, locale), currency))
+
+
 def energy(value_j: float, locale: QLocale | None = None) -> Quantity:
     """Energy with an SI prefix: ``640 J``, ``12.5 kJ``."""
     scaled, prefix = _scale(value_j)
@@ -115,9 +191,25 @@ def pci_bus_id(address: str) -> str:
     return f"{domain[-4:]}:{rest}" if len(domain) == 8 and domain.startswith("0000") else address
 
 
+def gpu_names(gpus: Sequence[GpuInfo]) -> dict[GpuId, str]:
+    """By id; cards of one name are told apart by where they sit."""
+    names = [gpu.name for gpu in gpus]
+    return {
+        gpu.id: f"{gpu.name} · {pci_bus_id(gpu.pci_bus_id)}"
+        if names.count(gpu.name) > 1 and gpu.pci_bus_id
+        else gpu.name
+        for gpu in gpus
+    }
+
+
 def family_name(family: Family) -> str:
     """What kind of load it is, in the reader's language."""
     return QCoreApplication.translate("Families", _FAMILIES[family])
+
+
+def translated(context: str, text: str) -> str:
+    """A marked text in the reader's language."""
+    return QCoreApplication.translate(context, text)
 
 
 def sentence(text: str) -> str:
@@ -125,6 +217,11 @@ def sentence(text: str) -> str:
     if text.partition(" ")[0].isalpha():  # not a key or a path, which have their own letters
         text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _date(time_unix_s: float, form: str, locale: QLocale | None) -> str:
+    when = datetime.fromtimestamp(time_unix_s)
+    return (locale or QLocale()).toString(QDate(when.year, when.month, when.day), form)
 
 
 def _scale(value: float) -> tuple[float, str]:

@@ -16,15 +16,22 @@ from PySide6.QtCore import QElapsedTimer, QObject, QProcess, QTimer, Signal
 from gpupanel import children
 from gpupanel.ipc import protocol
 from gpupanel.model.errors import ProtocolError
-from gpupanel.model.gpu import GpuInfo, Snapshot
+from gpupanel.model.gpu import GpuInfo, ProcessSample, Snapshot
 
 HISTORY_S = 120
 INTERVAL_S = 1.0
+GUARD_INTERVAL_S = 0.2
+"""While a load runs, its guard wants to see the card more often than a person does."""
+
 _SILENCE_MS = 15_000
 _STABLE_MS = 60_000
 _BACKOFF_S = (1, 2, 4, 8, 16, 30)
 _CLOSE_MS = 500
 _LOG_BYTES = 4096
+
+Answer = Callable[[Mapping[str, Any]], None]
+Refuse = Callable[[str], None]
+"""Takes the reason, for a person."""
 
 
 class LinkState(StrEnum):
@@ -50,6 +57,8 @@ class Link(QObject):
         history_received(list[Snapshot]): Oldest first, once per agent.
         snapshot_received(Snapshot): One tick.
         policy_received(dict): The effective policy as JSON.
+        processes_received(list[ProcessSample], list[str]): Once a second while they are wanted;
+            and why some cannot be seen.
     """
 
     state_changed = Signal()
@@ -57,13 +66,16 @@ class Link(QObject):
     history_received = Signal(object)
     snapshot_received = Signal(object)
     policy_received = Signal(object)
+    processes_received = Signal(object, object)
 
     def __init__(self, command: Sequence[str] | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._command = list(command or children.command("agent"))
         self._process: QProcess | None = None
         self._decoder = protocol.Decoder(protocol.MAX_REPLY_BYTES)
-        self._pending: dict[int, Callable[[Mapping[str, Any]], None]] = {}
+        self._pending: dict[int, tuple[Answer, Refuse | None]] = {}
+        self._wants_processes = False
+        self._process_subscription: int | None = None
         self._next_id = 1
         self._failures = 0
         self._age = QElapsedTimer()
@@ -73,6 +85,7 @@ class Link(QObject):
         self.state = LinkState.STARTING
         self.reason = ""
         self.version: str | None = None
+        self._interval_s = INTERVAL_S
 
     @property
     def log(self) -> str:
@@ -101,12 +114,30 @@ class Link(QObject):
         self._silence.start()
         self._request("hello", {"protocol": protocol.PROTOCOL_VERSION}, self._greeted)
 
+    def ask(self, method: str, params: Mapping[str, Any], answer: Answer, refuse: Refuse) -> None:
+        """Ask the agent something; exactly one of ``answer`` and ``refuse`` is called, later."""
+        if self.state is LinkState.RUNNING and self._process is not None:
+            self._request(method, params, answer, refuse)
+        else:
+            QTimer.singleShot(0, lambda: refuse(self.tr("the agent is not running")))
+
+    def want_processes(self, wanted: bool) -> None:
+        """Whether to be told of processes; looking at all of them costs the agent something."""
+        if wanted == self._wants_processes:
+            return
+        self._wants_processes = wanted
+        if self.state is LinkState.RUNNING and self._process is not None:
+            self._subscribe_to_processes()
+
     def close(self) -> None:
         """End the agent: ask, wait half a second at most, then kill."""
         self._retry.stop()
         self._silence.stop()
         self.state = LinkState.CLOSED
         process, self._process = self._process, None
+        for killed in self.findChildren(QProcess):
+            if killed is not process and killed.state() is not QProcess.ProcessState.NotRunning:
+                killed.waitForFinished(_CLOSE_MS)
         if process is None:
             return
         self._stop_listening(process)
@@ -129,10 +160,11 @@ class Link(QObject):
         return timer
 
     def _request(
-        self, method: str, params: Mapping[str, Any], answer: Callable[[Mapping[str, Any]], None]
+        self, method: str, params: Mapping[str, Any], answer: Answer, refuse: Refuse | None = None
     ) -> None:
+        """Without ``refuse``, an agent that refuses is broken."""
         assert self._process is not None
-        self._pending[self._next_id] = answer
+        self._pending[self._next_id] = answer, refuse
         self._process.write(protocol.encode(protocol.request(self._next_id, method, params)))
         self._next_id += 1
 
@@ -147,10 +179,36 @@ class Link(QObject):
         self._request("policy", {}, self.policy_received.emit)
         self._request("history", {"seconds": HISTORY_S}, self._take_history)
         for params in (
-            {"topic": "snapshots", "interval_s": INTERVAL_S},
+            {"topic": "snapshots", "interval_s": self._interval_s},
             {"topic": "policy"},
             {"topic": "gpus"},
         ):
+            self._request("subscribe", params, lambda _: None)
+        if self._wants_processes:
+            self._subscribe_to_processes()
+
+    def _subscribe_to_processes(self) -> None:
+        if self._wants_processes:
+            params = {"topic": "processes", "interval_s": INTERVAL_S}
+            self._request("subscribe", params, self._take_process_subscription)
+        elif self._process_subscription is not None:
+            params = {"subscription": self._process_subscription}
+            self._process_subscription = None
+            self._request("unsubscribe", params, lambda _: None)
+
+    def _take_process_subscription(self, result: Mapping[str, Any]) -> None:
+        self._process_subscription = result["subscription"]
+        if not self._wants_processes:  # it was unwanted again before the answer came
+            self._subscribe_to_processes()
+
+    def guard(self, active: bool) -> None:
+        """Ask for samples as often as the guard of a run wants them, or as a person does."""
+        interval_s = GUARD_INTERVAL_S if active else INTERVAL_S
+        if interval_s == self._interval_s:
+            return
+        self._interval_s = interval_s
+        if self.state is LinkState.RUNNING:
+            params = {"topic": "snapshots", "interval_s": interval_s}
             self._request("subscribe", params, lambda _: None)
 
     def _read(self) -> None:
@@ -169,12 +227,16 @@ class Link(QObject):
         if "method" in message:
             self._notified(message["method"], message["params"])
             return
+        answer, refuse = self._pending.pop(message["id"], (None, None))
         if "error" in message:
-            raise ProtocolError(message["error"]["message"])
-        answer = self._pending.pop(message["id"], None)
-        if answer is None:
+            reason = message["error"]["message"]
+            if refuse is None:
+                raise ProtocolError(reason)
+            refuse(reason)
+        elif answer is None:
             raise ProtocolError(f"answer to {message['id']}, which was not asked")
-        answer(message["result"])
+        else:
+            answer(message["result"])
 
     def _notified(self, method: str, params: Mapping[str, Any]) -> None:
         if method == "snapshot":
@@ -184,6 +246,9 @@ class Link(QObject):
             self._take_gpus(params)
         elif method == "policy":
             self.policy_received.emit(params["policy"])
+        elif method == "processes":
+            processes = [ProcessSample.from_json(entry) for entry in params["processes"]]
+            self.processes_received.emit(processes, list(params["hidden"]))
 
     def _take_gpus(self, result: Mapping[str, Any]) -> None:
         gpus = [GpuInfo.from_json(document) for document in result["gpus"]]
@@ -225,6 +290,7 @@ class Link(QObject):
             return
         self._silence.stop()
         self._stop_listening(process)
+        self._process_subscription = None
         process.finished.connect(process.deleteLater)
         process.kill()
         if process.state() is QProcess.ProcessState.NotRunning:
@@ -235,6 +301,10 @@ class Link(QObject):
         self._failures += 1
         self._retry.start(round(delay_s * 1000))
         self._enter(LinkState.RESTARTING, reason)
+        unanswered, self._pending = self._pending, {}
+        for _, refuse in unanswered.values():
+            if refuse is not None:
+                refuse(reason)
 
     def _enter(self, state: LinkState, reason: str) -> None:
         self.state, self.reason = state, reason

@@ -1,12 +1,16 @@
-"""What this user likes: theme, window place. Taste only; nothing here is ever policy."""
+"""What this user likes: theme, window place, price of energy. Taste only, never policy."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, QSettings
+from PySide6.QtCore import QByteArray, QLocale, QSettings
 
+from gpupanel.ui.past import Tariff
 from gpupanel.ui.theme import ThemeChoice
+
+MOST_PRICE = 9999.0
+MOST_CURRENCY = 4
 
 
 class Preferences:
@@ -34,3 +38,19 @@ class Preferences:
     @geometry.setter
     def geometry(self, place: QByteArray) -> None:
         self._file.setValue("geometry", place)
+
+    @property
+    def tariff(self) -> Tariff:
+        """No price, in the currency of the desktop's country, until the user enters one."""
+        here = QLocale().currencySymbol(QLocale.CurrencySymbolFormat.CurrencyIsoCode)
+        try:
+            price = float(str(self._file.value("price_per_kwh", "0")))
+        except ValueError:
+            price = 0.0
+        currency = str(self._file.value("currency", here))[:MOST_CURRENCY]
+        return Tariff(price if 0 <= price <= MOST_PRICE else 0.0, currency)
+
+    @tariff.setter
+    def tariff(self, tariff: Tariff) -> None:
+        self._file.setValue("price_per_kwh", str(tariff.price_per_kwh))
+        self._file.setValue("currency", tariff.currency)

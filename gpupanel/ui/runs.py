@@ -1,10 +1,11 @@
-"""The run that the window drives: a worker's events, brought over to Qt's thread and kept.
+"""The runs that the window drives: workers' events, brought over to Qt's thread and kept.
 
-The runner calls from its reader thread; a queued signal is the only bridge. One run at a time.
+A runner calls from its reader thread; a queued signal is the only bridge.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Protocol
@@ -13,7 +14,7 @@ from PySide6.QtCore import QObject, Qt, Signal
 
 from gpupanel.model.decision import Decision, Verb
 from gpupanel.model.errors import GpupanelError
-from gpupanel.model.gpu import GpuInfo, Sample
+from gpupanel.model.gpu import GpuId, GpuInfo, Sample
 from gpupanel.model.workload import (
     Event,
     Failed,
@@ -26,6 +27,10 @@ from gpupanel.model.workload import (
 )
 from gpupanel.policy.decide import carry_out
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
+from gpupanel.stress.report.record import Recorder, RunRecord
+
+MOST_RUNS = 8
+"""Side by side; each is a process of its own."""
 
 Frame = tuple[int, int, int, bytes]
 """Sequence number, width, height, RGBX bytes."""
@@ -69,7 +74,7 @@ def make_runner(run: Run, on_event: Callable[[Event], None], gpu: GpuInfo) -> Ru
     from gpupanel.stress import runner
 
     family = WORKLOAD_BY_NAME[run.workload].family
-    return runner.Runner(run, on_event, pci_bus_id=gpu.pci_bus_id, frames=family is Family.GAMING)
+    return runner.Runner(run, on_event, gpu=gpu, frames=family is Family.GAMING)
 
 
 class Phase(StrEnum):
@@ -87,11 +92,11 @@ ACTIVE = (Phase.PREPARING, Phase.RUNNING, Phase.STOPPING)
 
 
 class LiveRun(QObject):
-    """The current run, or the last one with its result.
+    """One run from its start on, with its result when it is over.
 
     Attributes:
         phase: Where it is.
-        run: What was asked, policy applied; None before the first.
+        run: What was asked, policy applied; None before it starts.
         gpu: The GPU of ``run``.
         preparing, started, progress, finished, failed: Its latest event of each kind.
         rates: (seconds, work per second) of each progress event, oldest first.
@@ -108,9 +113,16 @@ class LiveRun(QObject):
         self._make = make
         self._runner: Runner | None = None
         self._arrived.connect(self._receive, Qt.ConnectionType.QueuedConnection)
+        self._recorder: Recorder | None = None
+        self.phase = Phase.IDLE
         self.run: Run | None = None
         self.gpu: GpuInfo | None = None
-        self._forget()
+        self.preparing: Preparing | None = None
+        self.started: Started | None = None
+        self.progress: Progress | None = None
+        self.finished: Finished | None = None
+        self.failed: Failed | None = None
+        self.rates: list[tuple[float, float]] = []
 
     @property
     def active(self) -> bool:
@@ -118,23 +130,23 @@ class LiveRun(QObject):
         return self.phase in ACTIVE
 
     def start(self, run: Run, decision: Decision, gpu: GpuInfo) -> None:
-        """Begin ``run`` as ``decision`` lets it; call only when nothing is active.
+        """Begin ``run`` as ``decision`` lets it; call once.
 
         Raises:
             RunDenied: Policy does not let it start.
         """
-        assert not self.active
-        self.close()
-        self._forget()
         allowed = self.run = carry_out(decision, run)
         self.gpu = gpu
+        self._recorder = Recorder(allowed, gpu, time.time())
         self.phase = Phase.PREPARING
         try:
             runner = self._make(allowed, lambda event: self._arrived.emit(allowed, event), gpu)
             runner.start()
             self._runner = runner
         except (GpupanelError, OSError) as reason:
-            self._end(Failed(run.workload, run.gpu, type(reason).__name__, str(reason)))
+            failed = Failed(run.workload, run.gpu, type(reason).__name__, str(reason))
+            self._recorder.event(failed, time.monotonic(), time.time())
+            self._end(failed)
         self.changed.emit()
 
     def stop(self) -> None:
@@ -165,25 +177,25 @@ class LiveRun(QObject):
         run, runner = self.run, self._runner
         if self.active and run is not None and runner is not None and sample.gpu_id == run.gpu:
             runner.observe(sample)
+            assert self._recorder is not None
+            self._recorder.sample(sample, time.monotonic())
 
     def frame(self) -> Frame | None:
         """The latest picture; None for loads without one."""
         frames = self._runner.frames if self._runner is not None else None
         return frames.read() if frames is not None else None
 
-    def _forget(self) -> None:
-        self.phase = Phase.IDLE
-        self.run = None
-        self.preparing: Preparing | None = None
-        self.started: Started | None = None
-        self.progress: Progress | None = None
-        self.finished: Finished | None = None
-        self.failed: Failed | None = None
-        self.rates: list[tuple[float, float]] = []
+    @property
+    def record(self) -> RunRecord | None:
+        """All of it, to be kept; None before its end."""
+        over = self.phase in (Phase.FINISHED, Phase.FAILED)
+        return self._recorder.record() if over and self._recorder else None
 
     def _receive(self, run: Run, event: Event) -> None:
         if run is not self.run or not self.active:
             return
+        assert self._recorder is not None
+        self._recorder.event(event, time.monotonic(), time.time())
         match event:
             case Preparing():
                 self.preparing = event
@@ -207,3 +219,87 @@ class LiveRun(QObject):
             self.finished, self.phase = event, Phase.FINISHED
         else:
             self.failed, self.phase = event, Phase.FAILED
+
+
+class Runs(QObject):
+    """The runs of this session: those at work, side by side, or the last ones with their results.
+
+    Attributes:
+        all: Oldest first.
+
+    Signals:
+        changed(): Any of them is new.
+    """
+
+    changed = Signal()
+
+    def __init__(self, make: MakeRunner = make_runner, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._make = make
+        self.all: list[LiveRun] = []
+
+    @property
+    def active(self) -> bool:
+        """Some worker is at work."""
+        return any(live.active for live in self.all)
+
+    @property
+    def latest(self) -> LiveRun | None:
+        """The one that was started last; None before the first."""
+        return self.all[-1] if self.all else None
+
+    def on(self, gpu_id: GpuId) -> list[LiveRun]:
+        """Those at work on one GPU."""
+        return [live for live in self.all if live.active and live.run and live.run.gpu == gpu_id]
+
+    def has_room(self, run: Run) -> bool:
+        """Whether ``run`` may start beside the others: not the same load twice on one GPU."""
+        beside = [live.run for live in self.all if live.active and live.run is not None]
+        taken = {(one.workload, one.gpu) for one in beside}
+        return len(beside) < MOST_RUNS and (run.workload, run.gpu) not in taken
+
+    def start(self, run: Run, decision: Decision, gpu: GpuInfo) -> LiveRun:
+        """Begin ``run`` beside those at work; results of a session that is over go.
+
+        Raises:
+            RunDenied: Policy does not let it start.
+        """
+        if not self.active:
+            self._clear()
+        live = LiveRun(self._make, self)
+        live.changed.connect(self.changed)
+        self.all.append(live)
+        try:
+            live.start(run, decision, gpu)
+        except GpupanelError:
+            self.all.remove(live)
+            raise
+        return live
+
+    def stop(self) -> None:
+        """Ask all of them to end."""
+        for live in self.all:
+            live.stop()
+
+    def observe(self, sample: Sample) -> None:
+        """Hand a sample of any GPU to the guards of the runs on it."""
+        for live in self.all:
+            live.observe(sample)
+
+    def obey(self, decide: Callable[[Run], Decision | None]) -> None:
+        """Policy changed: each run is judged anew."""
+        for live in self.all:
+            decision = decide(live.run) if live.run is not None else None
+            if decision is not None:
+                live.obey(decision)
+
+    def close(self) -> None:
+        """End all workers now."""
+        for live in self.all:
+            live.close()
+
+    def _clear(self) -> None:
+        self.close()
+        for live in self.all:
+            live.deleteLater()
+        self.all.clear()

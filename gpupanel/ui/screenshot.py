@@ -15,12 +15,11 @@ from PySide6.QtCore import QEventLoop, QSize, QTimer
 from gpupanel.model.workload import Run
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 from gpupanel.ui.pages import PAGE_NAMES
-from gpupanel.ui.runs import Phase
 from gpupanel.ui.store import Store
 from gpupanel.ui.theme import ThemeChoice
 
 if TYPE_CHECKING:
-    from PySide6.QtWidgets import QWidget
+    from gpupanel.ui.window import Window
 
 _BOUND_S = 20.0
 _STOP_BOUND_S = 2.0
@@ -47,7 +46,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 class Photographer:
     """Waits for the store to have something to show, then grabs the window."""
 
-    def __init__(self, store: Store, window: QWidget) -> None:
+    def __init__(self, store: Store, window: Window) -> None:
         self._store = store
         self._window = window
 
@@ -65,17 +64,18 @@ class Photographer:
 
     def _filled(self) -> bool:
         store = self._store
-        return store.policy is not None and store.ticks >= _LEAST_POINTS
+        told = store.policy is not None and store.ticks >= _LEAST_POINTS
+        return told and self._window.page.is_settled
 
     def _start(self, load: str) -> str:
         """Run ``load`` on the first GPU and wait until its chart shows something."""
-        store, live = self._store, self._store.live_run
+        store = self._store
         deadline_s = monotonic() + _BOUND_S
         if not _wait(store, lambda: bool(store.gpus) and store.policy is not None, _BOUND_S):
             return f"the agent did not answer in {_BOUND_S:.0f} s {store.link_reason}"
         assert store.gpus
-        store.start_run(Run(load, store.gpus[0].id, _RUN_S))
-        if live.run is None:
+        live = store.start_run(Run(load, store.gpus[0].id, _RUN_S))
+        if live is None:
             return store.decisions[0].decision.reason
         _wait(
             store,
@@ -90,10 +90,10 @@ class Photographer:
         return ""
 
     def _stop(self) -> None:
-        live = self._store.live_run
-        if live.active:
-            live.stop()
-            _wait(self._store, lambda: live.phase in (Phase.FINISHED, Phase.FAILED), _STOP_BOUND_S)
+        runs = self._store.runs
+        if runs.active:
+            runs.stop()
+            _wait(self._store, lambda: not runs.active, _STOP_BOUND_S)
 
 
 def _wait(store: Store, ready: Callable[[], bool], bound_s: float) -> bool:

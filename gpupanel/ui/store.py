@@ -14,7 +14,15 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from gpupanel.model.decision import Decision, Verb
-from gpupanel.model.gpu import GpuId, GpuInfo, Reading, Sample, Snapshot, Unavailable
+from gpupanel.model.gpu import (
+    GpuId,
+    GpuInfo,
+    ProcessSample,
+    Reading,
+    Sample,
+    Snapshot,
+    Unavailable,
+)
 from gpupanel.model.metrics import METRICS
 from gpupanel.model.workload import Run
 from gpupanel.policy.decide import decide_run
@@ -22,10 +30,14 @@ from gpupanel.policy.resolve import EffectivePolicy
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 from gpupanel.ui import format as fmt
 from gpupanel.ui.link import HISTORY_S, INTERVAL_S, LinkState
-from gpupanel.ui.runs import LiveRun
+from gpupanel.ui.notes import RunNotes
+from gpupanel.ui.past import Agent, Past
+from gpupanel.ui.runs import LiveRun, Runs
 
 POINTS = round(HISTORY_S / INTERVAL_S)
 _DECISIONS = 50
+_SLACK_S = 0.1
+"""A tick that comes this much early is still the tick of its second."""
 
 Series = deque["float | None"]
 """One value per tick, oldest first; None where there was no tick or no value."""
@@ -60,7 +72,10 @@ class Store(QObject):
         gpus: In the agent's order; None until the agent told.
         backends: What the agent tried.
         policy: The effective policy; None until the agent told.
-        live_run: The run that this window drives.
+        runs: Those that this window drives.
+        past: What the agent remembers.
+        processes: Who uses the GPUs; None while nobody asked or the agent did not tell yet.
+        hidden_processes: How many could not be looked into, and why.
         decisions: Newest first, at most 50.
         link_state: How it stands with the agent.
         link_reason: Why the agent was lost.
@@ -71,19 +86,30 @@ class Store(QObject):
 
     changed = Signal()
 
-    def __init__(self, live_run: LiveRun, parent: QObject | None = None) -> None:
+    def __init__(
+        self, runs: Runs, parent: QObject | None = None, agent: Agent | None = None
+    ) -> None:
+        """``agent`` is whom to ask; without one, only what is set is known."""
         super().__init__(parent)
+        self._agent = agent
+        self.past = Past(agent, self)
+        self.processes: tuple[ProcessSample, ...] | None = None
+        self.hidden_processes: tuple[str, ...] = ()
         self.gpus: tuple[GpuInfo, ...] | None = None
         self.backends: tuple[Backend, ...] = ()
         self.policy: EffectivePolicy | None = None
-        self.live_run = live_run
+        self.runs = runs
         self.decisions: deque[DecisionRecord] = deque(maxlen=_DECISIONS)
         self.link_state = LinkState.STARTING
         self.link_reason = ""
         self._samples: dict[GpuId, Sample] = {}
         self._series: dict[tuple[GpuId, str], Series] = {}
         self._last_tick_s: float | None = None
-        live_run.changed.connect(self.changed)
+        self._next_tick_s = 0.0
+        if agent is not None:
+            self._notes = RunNotes(runs, agent, self)
+        runs.changed.connect(self.changed)
+        self.past.changed.connect(self.changed)
 
     def reading(self, gpu_id: GpuId, key: str) -> Reading:
         """The latest value of one metric; never an old one."""
@@ -110,6 +136,8 @@ class Store(QObject):
         self.link_state, self.link_reason = state, reason
         if state is not LinkState.RUNNING:
             self._samples.clear()
+            self.processes = None
+            self.past.forget()
         self.changed.emit()
 
     def set_gpus(self, gpus: Sequence[GpuInfo], backends: Sequence[Mapping[str, Any]]) -> None:
@@ -130,20 +158,35 @@ class Store(QObject):
         self.changed.emit()
 
     def add_snapshot(self, snapshot: Snapshot) -> None:
-        """One tick."""
+        """One tick; while runs are guarded more come, and only one a second is shown."""
+        for sample in snapshot.samples:
+            self.runs.observe(sample)
+        now_s = snapshot.time_monotonic_s
+        if self._last_tick_s is not None and self._last_tick_s <= now_s < self._next_tick_s:
+            return
+        self._next_tick_s += INTERVAL_S
+        if not now_s < self._next_tick_s <= now_s + INTERVAL_S:  # the first, or some were missed
+            self._next_tick_s = now_s + INTERVAL_S - _SLACK_S
         self._remember(snapshot)
         self._samples = {sample.gpu_id: sample for sample in snapshot.samples}
-        for sample in snapshot.samples:
-            self.live_run.observe(sample)
+        self.changed.emit()
+
+    def want_processes(self, wanted: bool) -> None:
+        """A page that lists processes is seen, or not any more."""
+        if self._agent is not None:
+            self._agent.want_processes(wanted)
+        if not wanted:
+            self.processes = None
+
+    def set_processes(self, processes: Sequence[ProcessSample], hidden: Sequence[str]) -> None:
+        """Who uses the GPUs now."""
+        self.processes, self.hidden_processes = tuple(processes), tuple(hidden)
         self.changed.emit()
 
     def set_policy(self, document: Mapping[str, Any]) -> None:
         """The policy in force as the agent resolved it."""
         self.policy = EffectivePolicy.from_json(document)
-        run = self.live_run.run
-        decision = self.decide(run) if run is not None else None
-        if decision is not None:
-            self.live_run.obey(decision)
+        self.runs.obey(self.decide)
         self.changed.emit()
 
     def decide(self, run: Run) -> Decision | None:
@@ -152,20 +195,20 @@ class Store(QObject):
             return None
         return decide_run(self.policy, run, WORKLOAD_BY_NAME[run.workload].family)
 
-    def start_run(self, run: Run) -> None:
-        """Ask policy, write the decision down, and start what it allows."""
+    def start_run(self, run: Run) -> LiveRun | None:
+        """Ask policy, write the decision down, and start what it allows beside what runs."""
         gpu = self.gpu(run.gpu)
         decision = self.decide(run)
-        if gpu is None or decision is None or self.live_run.active:
-            return
+        if gpu is None or decision is None or not self.runs.has_room(run):
+            return None
         subject = self.tr("{0} on {1} for {2}").format(
             WORKLOAD_BY_NAME[run.workload].title, gpu.name, fmt.duration(run.seconds)
         )
         self.decisions.appendleft(DecisionRecord(time(), subject, decision))
         if decision.verb is Verb.DENY:
             self.changed.emit()
-        else:
-            self.live_run.start(run, decision, gpu)
+            return None
+        return self.runs.start(run, decision, gpu)
 
     def gpu(self, gpu_id: GpuId) -> GpuInfo | None:
         """The GPU of that id, if it is there."""

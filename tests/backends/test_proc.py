@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpupanel.backends.linux.proc import Identity, identity
+from gpupanel.backends.linux.proc import Identity, identity, started_unix_s
 from tests.backends.fake_proc import FakeProc
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="/proc is Linux's")
@@ -92,3 +92,13 @@ def test_any_bytes_give_an_identity_or_none(stat: bytes, cmdline: bytes) -> None
 
 def _ticks_per_s() -> int:
     return int(subprocess.check_output(["getconf", "CLK_TCK"]))
+
+
+def test_a_start_time_is_told_on_the_wall_clock() -> None:
+    mine = identity(os.getpid())
+    assert mine is not None
+    told_s = started_unix_s(mine.started)
+    assert told_s is not None
+    assert abs(told_s - psutil.Process().create_time()) <= 2
+    assert told_s == started_unix_s(mine.started)
+    assert started_unix_s(0) is None

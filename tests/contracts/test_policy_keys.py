@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from itertools import product
@@ -10,18 +11,21 @@ import pytest
 
 from gpupanel.model.errors import PolicyInvalid
 from gpupanel.model.workload import Family, Run
+from gpupanel.policy.controls import decide_fan_speed, decide_overclock, decide_power_limit
 from gpupanel.policy.decide import decide_run
 from gpupanel.policy.faults import FAULTS, Fault
-from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS, Kind, PolicyKey, Tighten, Value
+from gpupanel.policy.key import Kind, PolicyKey, Tighten, Value
+from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS
+from gpupanel.policy.offender import Offender, treat
 from gpupanel.policy.parse import parse
-from gpupanel.policy.resolve import Scope, resolve
+from gpupanel.policy.resolve import EffectivePolicy, Scope, resolve
 from gpupanel.policy.validate import value_is_valid
 
 each_key = pytest.mark.parametrize("key", POLICY_KEYS, ids=lambda key: key.name)
 
 
 def as_toml(value: Value) -> str:
-    return repr(list(value) if isinstance(value, tuple) else value)
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 
 def file_with(key: PolicyKey, value: str, level: str = "mandatory") -> bytes:
@@ -36,6 +40,10 @@ def edges(key: PolicyKey) -> list[Value]:
             return list(key.choices)
         case Kind.CHOICES:
             return [(), key.choices[:1], key.choices]
+        case Kind.BOOLEAN:
+            return [False, True]
+        case Kind.TEXTS:
+            return [(), (key.example,)]
 
 
 @each_key
@@ -57,12 +65,16 @@ def test_names_are_unique_and_a_switch_has_no_switch() -> None:
 
 @each_key
 def test_the_rule_fits_the_kind(key: PolicyKey) -> None:
-    rules: Mapping[Kind, Tighten] = {
-        Kind.INTEGER: Tighten.MIN,
-        Kind.CHOICE: Tighten.RANK,
-        Kind.CHOICES: Tighten.INTERSECTION,
+    rules: Mapping[Kind, set[Tighten]] = {
+        Kind.BOOLEAN: {Tighten.AND, Tighten.OR},
+        Kind.INTEGER: {Tighten.MIN, Tighten.MAX},
+        Kind.CHOICE: {Tighten.RANK},
+        Kind.CHOICES: {Tighten.INTERSECTION},
+        Kind.TEXTS: {Tighten.INTERSECTION, Tighten.UNION, Tighten.ROLES},
     }
-    assert key.tighten is rules[key.kind]
+    assert key.tighten in rules[key.kind]
+    assert (key.kind is Kind.TEXTS) == bool(key.pattern) == bool(key.example)
+    assert not key.pattern or key.matches(key.example)
     for one, other in product(edges(key), repeat=2):
         met = key.meet(one, other)
         assert value_is_valid(key.name, list(met) if isinstance(met, tuple) else met)
@@ -86,32 +98,57 @@ def test_a_file_can_say_every_edge(key: PolicyKey, level: str) -> None:
 
 @each_key
 def test_a_file_can_say_nothing_beyond_the_edges(key: PolicyKey) -> None:
-    wrong = ["nan", "inf", "1.0", "true", "1979-05-27", "{}", "[1]", '"no such word"', "-1"]
+    wrong = ["nan", "inf", "1.0", "1979-05-27", "{}", "[1]", '"no such\\u0000word"', "-1"]
     wrong += [str(key.low - 1), str(key.high + 1)] if key.kind is Kind.INTEGER else ["1"]
+    wrong += ['"true"'] if key.kind is Kind.BOOLEAN else ["true"]
     for value in wrong:
         with pytest.raises(PolicyInvalid) as refused:
             parse(file_with(key, value), "p", Scope.MACHINE)
         assert refused.value.diagnostics[0].line == 3
 
 
+OFFENDERS = [
+    Offender("0" * 64, None, (("GPU-1", "0000:01:00.0"),)),
+    Offender("0" * 64, None, (("GPU-1", "0000:02:00.0"),), beside_guest=True),
+]
+
+
+def answers(policy: EffectivePolicy) -> list[object]:
+    """Everything that decisions say, but for the reasons."""
+    run = Run("x", "cpu", 7200)
+    decisions = [decide_run(policy, run, family) for family in Family]
+    decisions += [decide_power_limit(policy, percent) for percent in (1, 100, 200)]
+    decisions += [decide_fan_speed(policy, 0), decide_overclock(policy)]
+    treatments = [treat(policy, offender) for offender in OFFENDERS]
+    return [
+        *((one.verb, one.values) for one in decisions),
+        *((one.action, one.cap_percent, one.grace_seconds, one.would) for one in treatments),
+    ]
+
+
+OBEYED_ELSEWHERE = {
+    "mining.allow_user_verdicts": "service",
+    "detection.miner_executables": "detection",
+    "detection.pool_hosts": "detection",
+    "privacy.show_other_users_processes": "service",
+    "service.require_policy": "policy/generation.py",
+    "ui.notify_capped": "ui",
+    "ui.show_tray": "ui",
+}
+"""Keys that no decision of this room is about, and the room that asks for them."""
+
+
 @each_key
 def test_something_obeys_the_key(key: PolicyKey) -> None:
-    """Its tightest value changes what is said about some run, all else being as tight as can be."""
-    run = Run("x", "cpu", 7200)
-
-    def decisions(*names: str) -> list[object]:
-        tight = {
-            "mining.enforcement": "off",
-            "mining.max_efficiency_percent": 1,
-            "stress.allowed_loads": (),
-            "stress.max_run_seconds": 1,
-        }
-        body = "\n".join(f"mandatory.{name} = {as_toml(tight[name])}" for name in names)  # type: ignore[arg-type]
-        policy = resolve(parse(f"schema = 1\n{body}".encode(), "p", Scope.MACHINE))
-        return [(one.verb, one.values) for one in (decide_run(policy, run, f) for f in Family)]
-
-    before = ["mining.max_efficiency_percent"] if key.name == "mining.enforcement" else []
-    assert decisions(*before) != decisions(*before, key.name)
+    """Some value of it changes some decision; or the room that obeys it is named."""
+    base = "mandatory.mining.max_efficiency_percent = 50\n"
+    changes = [f"mandatory.{key.name} = {as_toml(value)}" for value in (*edges(key), key.default)]
+    said = {
+        str(answers(resolve(parse(f"schema = 1\n{body}".encode(), "p", Scope.MACHINE))))
+        for change in changes
+        for body in (change if key.name in base else base + change,)
+    }
+    assert (len(said) > 1) is (key.name not in OBEYED_ELSEWHERE)
 
 
 def test_every_fault_has_a_code_of_its_own_and_a_meaning() -> None:

@@ -7,10 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import cycle
 from pathlib import Path
 
 import psutil
 import pytest
+
+from gpupanel.ui.pages import PAGE_NAMES
 
 Gone = Callable[[list[psutil.Process]], None]
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -69,8 +72,7 @@ def test_killing_the_window_during_a_run_leaves_nothing(
     gone(everyone)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("page", ["overview", "stress", "policy"])
+@pytest.mark.parametrize(("page", "theme"), zip(PAGE_NAMES, cycle(["light", "dark"])))
 def test_every_page_takes_its_picture(start: Start, tmp_path: Path, page: str, theme: str) -> None:
     picture = tmp_path / "page.png"
     process = start("--screenshot", str(picture), "--page", page, "--theme", theme)

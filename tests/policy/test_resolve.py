@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpupanel.model.decision import Diagnostic
-from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS, PolicyKey, Value
+from gpupanel.policy.key import Kind, PolicyKey, Value
+from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS
 from gpupanel.policy.resolve import (
     Claim,
     EffectivePolicy,
@@ -25,12 +26,17 @@ SWITCH = "mining.enforcement"
 
 
 def values_of(key: PolicyKey) -> st.SearchStrategy[Value]:
-    if isinstance(key.default, int):
-        return st.integers(key.low, key.high)
-    if isinstance(key.default, str):
-        return st.sampled_from(key.choices)
-    words = st.lists(st.sampled_from(key.choices), unique=True)
-    return words.map(lambda chosen: tuple(word for word in key.choices if word in chosen))
+    match key.kind:
+        case Kind.BOOLEAN:
+            return st.booleans()
+        case Kind.INTEGER:
+            return st.integers(key.low, key.high)
+        case Kind.CHOICE:
+            return st.sampled_from(key.choices)
+        case Kind.CHOICES:
+            return st.lists(st.sampled_from(key.choices)).map(key.normal)
+        case Kind.TEXTS:
+            return st.lists(st.from_regex(key.pattern, fullmatch=True), max_size=3).map(key.normal)
 
 
 @st.composite

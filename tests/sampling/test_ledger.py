@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpupanel.model.gpu import GpuState, Reading, Sample, Snapshot, Unavailable
-from gpupanel.sampling.ledger import Held, Ledger, SetBy, set_by
+from gpupanel.sampling.ledger import Account, Held, HeldMinute, Ledger, SetBy, set_by
 
 GPU = "GPU-1"
 SILENT = Unavailable("not reported by this GPU")
@@ -136,6 +136,69 @@ def test_a_minute_agrees_with_the_sum_over_its_steps(
     for name in ("thermal", "power_cap", "idle"):
         held_s = sum(step for step, told in steps_in if name in told)
         assert shares(ledger, 60).get(name, 0.0) * watched_s == pytest.approx(held_s)
+
+
+@given(steps, st.integers(0, 60))
+@settings(max_examples=100)
+def test_a_restart_forgets_nothing_but_the_time_between(
+    drawn: list[tuple[float, tuple[str, ...] | Unavailable]], cut: int
+) -> None:
+    """Two ledgers, the second with what the first let go of, against one that saw all."""
+    whole, first, second = Ledger(), Ledger(), Ledger()
+    kept: dict[tuple[int, str, str, str], float] = {}
+
+    def keep(ledger: Ledger) -> None:
+        for one in ledger.drain():
+            key = one.start_s, one.gpu_id, one.limit, one.set_by
+            kept[key] = kept.get(key, 0.0) + one.seconds
+
+    now_s = 1000.0
+    current = first
+    for number, (step_s, told) in enumerate(drawn):
+        # A restart takes longer than any step that is believed, for all of them.
+        now_s += step_s if number != cut else 10.0
+        if number == cut:
+            keep(first)
+            rows = [HeldMinute(*key, seconds) for key, seconds in kept.items()]
+            second.restore(rows, 1.8e9 + now_s, now_s)
+            current = second
+        for ledger in (whole, current):
+            sample = Sample(GPU, {}, limited_by=told)
+            ledger.append(Snapshot(1.8e9 + now_s, now_s, (sample,)))
+        if number % 7 == 0:
+            keep(current)
+    for span_s in (3600.0, 86400.0):
+        found, expected = current.account(GPU, span_s), whole.account(GPU, span_s)
+        assert found.watched_s == pytest.approx(expected.watched_s)
+        assert {(one.limit, one.set_by): one.share for one in found.held} == pytest.approx(
+            {(one.limit, one.set_by): one.share for one in expected.held}
+        )
+
+
+def test_what_was_kept_reaches_back_a_day_and_not_into_a_future() -> None:
+    unix_s, monotonic_s = 1.8e9, 50.0  # the computer was started a minute ago
+    start_s = int(unix_s // 60) * 60
+    rows = []
+    for minute_s in (start_s + 600, start_s - 60, start_s - 7200, start_s - 2 * 86400):
+        rows.append(HeldMinute(minute_s, GPU, "", "", 60.0))
+        rows.append(HeldMinute(minute_s, GPU, "thermal", "", 15.0))
+    ledger = Ledger()
+    ledger.restore(rows, unix_s, monotonic_s)
+    told = {name: account.watched_s for name, account in ledger.accounts(GPU).items()}
+    assert told == {"minute": 0.0, "hour": 60.0, "day": 120.0}
+    tick(ledger, monotonic_s + 1, ())
+    tick(ledger, monotonic_s + 2, ("thermal",))
+    assert ledger.account(GPU, 60) == Account(1.0, (Held("thermal", "", 1.0),))
+    assert ledger.account(GPU, 3600).watched_s == 61.0
+
+
+def test_what_was_drained_is_not_given_again() -> None:
+    ledger = Ledger()
+    for second in range(4):
+        tick(ledger, float(second), ("thermal",))
+    first = ledger.drain()
+    assert sorted((one.limit, one.seconds) for one in first) == [("", 3.0), ("thermal", 3.0)]
+    assert ledger.drain() == []
 
 
 @pytest.mark.parametrize(

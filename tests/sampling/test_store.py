@@ -23,6 +23,7 @@ from gpupanel.model.errors import HistoryRefused
 from gpupanel.model.event import EventRecord
 from gpupanel.model.gpu import Reading, Sample, Snapshot, Unavailable
 from gpupanel.sampling import schema
+from gpupanel.sampling.ledger import HeldMinute
 from gpupanel.sampling.recall import Recall, Remembered
 from gpupanel.sampling.rollup import Bin
 from gpupanel.sampling.store import Store
@@ -374,3 +375,66 @@ def test_kill_minus_nine_loses_two_seconds_at_most(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
 def test_kill_minus_nine_fifty_times(tmp_path: Path) -> None:
     assert_survives(tmp_path / "h.db", 50)
+
+
+def minute(place: int, cause: str, seconds: float) -> HeldMinute:
+    return HeldMinute(START_S + 60 * place, GPU, cause, "", seconds)
+
+
+def test_the_ledgers_minutes_add_up_and_a_day_of_them_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "h.db"
+    store = Store(path)
+    store.append(snapshot(0.0, 1.0), [minute(0, "", 40.0), minute(0, "thermal", 7.0)])
+    store.append(snapshot(2.0, 1.0), [minute(0, "", 20.0)])
+    store.close([minute(1, "", 5.0)])
+    with Recall(path) as recall:
+        assert sorted(recall.held(START_S)) == [
+            minute(0, "", 60.0), minute(0, "thermal", 7.0), minute(1, "", 5.0),
+        ]  # fmt: skip
+        assert recall.held(START_S + 60) == [minute(1, "", 5.0)]
+    late = Store(path)
+    for time_s in (26 * 3600.0, 26 * 3600 + 2.0):
+        late.append(snapshot(time_s, 1.0))
+    late.close()
+    with Recall(path) as recall:
+        assert recall.held(0) == []
+
+
+def test_a_database_of_the_first_version_learns_the_ledger(tmp_path: Path) -> None:
+    path = tmp_path / "h.db"
+    remember(path, [(0.0, 1.0)])
+    with sqlite3.connect(path) as connection:
+        connection.executescript("DROP TABLE held; PRAGMA user_version = 1;")
+    connection.close()
+    with Recall(path) as recall, pytest.raises(HistoryRefused, match="no such table"):
+        recall.held(0)
+    store = Store(path)
+    store.append(snapshot(10.0, 2.0), [minute(0, "", 1.0)])
+    store.close()
+    assert store.problem == ""
+    with Recall(path) as recall:
+        assert recall.held(0) == [minute(0, "", 1.0)]
+    assert sum(one.readings for one in recalled(path)) == 2
+
+
+def test_of_many_events_the_newest_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "h.db"
+    store = Store(path)
+    for number in range(5):
+        store.add_event(EventRecord(START_S + number, GPU, "clock", str(number)))
+    store.close()
+    with Recall(path) as recall:
+        assert [one.text for one in recall.events(0, 2 * START_S, 2)] == ["3", "4"]
+
+
+def test_points_are_as_wide_as_what_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "h.db"
+    remember(path, [(float(n), 1.0) for n in (0, 1, 40 * 3600, 40 * 3600 + 2)])
+    with Recall(path) as recall:
+        end_s = START_S + 40 * 3600
+        assert recall.width_s(end_s - 3600, end_s, 1000) == 10
+        assert recall.width_s(end_s - 86400, end_s, 1000) == 90
+        assert recall.width_s(START_S, START_S + 3600, 1000) == 60
+        assert [one.time_unix_s for one in recall.series(GPU, KEY, START_S, START_S + 60, 9)] == [
+            START_S
+        ]

@@ -36,3 +36,37 @@ def test_there_are_as_many_events_as_changes(states: list[GpuState]) -> None:
     ]
     changes = sum(before is not after for before, after in itertools.pairwise(states))
     assert len(told) == changes
+
+
+def limited(time_s: float, *names: str) -> Snapshot:
+    return Snapshot(1e9 + time_s, time_s, (Sample("a", {}, limited_by=names),))
+
+
+def test_a_fault_that_holds_the_clocks_is_told_at_its_begin_and_its_end() -> None:
+    transitions = Transitions()
+    told = []
+    for second in range(100):
+        names = ("thermal", "power_cap") if 10 <= second < 40 else ("power_cap",)
+        told += transitions.events(limited(float(second), *names))
+    assert [(one.kind, one.time_unix_s - 1e9, one.text) for one in told] == [
+        ("throttle", 10.0, "a is slowed down: temperature"),
+        ("throttle", 50.0, "a is no longer slowed down: temperature, for 29 s"),
+    ]
+
+
+def test_a_fault_that_flickers_is_one_event() -> None:
+    transitions = Transitions()
+    told = [
+        event
+        for second in range(60)
+        for event in transitions.events(limited(float(second), *("thermal",) * (second % 3 == 0)))
+    ]
+    assert [one.text for one in told] == ["a is slowed down: temperature"]
+
+
+def test_a_fault_of_a_card_that_sleeps_ends_when_it_is_awake() -> None:
+    transitions = Transitions()
+    transitions.events(limited(0.0, "thermal"))
+    assert [one.kind for one in transitions.events(snapshot(30.0, a=GpuState.ASLEEP))] == ["asleep"]
+    kinds = [one.kind for one in transitions.events(limited(60.0))]
+    assert kinds == ["awake", "throttle"]

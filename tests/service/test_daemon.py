@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpupanel.backends.base import ProbeState
+from gpupanel.backends.registry import Opened, open_backends
 from gpupanel.ipc import protocol
 from gpupanel.model.gpu import CPU_ID, ProcessSample
 from gpupanel.policy.sources import MachineSource, Sources, UserSource
@@ -59,11 +60,13 @@ class Caller:
 
 
 @contextmanager
-def running(tmp_path: Path, store: Store | None) -> Iterator[Caller]:
+def running(
+    tmp_path: Path, store: Store | None, find_gpus: Callable[[], Opened] = open_backends
+) -> Iterator[Caller]:
     sources = Sources(
         MachineSource((tmp_path / "none",)), UserSource(tmp_path / "none.toml"), tmp_path / "state"
     )
-    daemon = Daemon("user", sources, store)
+    daemon = Daemon("user", sources, store, find_gpus)
     daemon.start()
     caller = Caller(daemon)
     yield caller

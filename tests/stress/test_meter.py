@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gpupanel.model.roofline import Ceiling, Limit
 from gpupanel.model.workload import Run
 from gpupanel.stress.meter import Meter
 
@@ -41,3 +42,38 @@ def test_nothing_checked_or_one_error_or_no_work_is_not_verified(
     meter.add(work, 0.01)
     meter.verified, meter.errors = verified, errors
     assert not meter.finished(1.0, 100, "time").verified
+
+
+def test_the_share_of_the_limit_is_of_the_uncapped_rate() -> None:
+    meter = Meter(RUN, "hash", now_s=0.0)
+    meter.limit = Limit(2000.0, Ceiling.RANDOM_128B)
+    meter.add(500, device_s=0.5)
+    finished = meter.finished(1.0, 50, "time")
+    assert finished.limit_per_s == 2000.0
+    assert finished.limit_share == pytest.approx(0.5)
+    assert finished.limited_by == "random_128b"
+
+
+def test_stability_is_the_worst_interval_over_the_best() -> None:
+    meter = Meter(RUN, "hash", now_s=0.0)
+    for second in range(1, 16):
+        meter.add(90 if second > 10 else 100, device_s=0.5)
+        meter.progress(float(second))
+    assert meter.finished(15.0, 100, "time").stability_percent == pytest.approx(90)
+
+
+def test_a_short_run_says_nothing_of_stability() -> None:
+    meter = Meter(RUN, "hash", now_s=0.0)
+    for second in range(1, 9):
+        meter.add(100, device_s=0.5)
+        meter.progress(float(second))
+    assert meter.finished(8.0, 100, "time").stability_percent is None
+
+
+def test_faults_are_all_counted_and_the_first_told() -> None:
+    meter = Meter(RUN, "hash", now_s=0.0)
+    for number in range(50):
+        meter.check([f"fault {number}", None])
+    progress = meter.progress(1.0)
+    assert (progress.verified, progress.errors) == (100, 50)
+    assert progress.faults == tuple(f"fault {number}" for number in range(16))

@@ -16,10 +16,11 @@ from gpupanel.policy.resolve import Claim, Level, PolicyState, Scope, Source, cl
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 from gpupanel.ui import theme
 from gpupanel.ui.link import LinkState
-from gpupanel.ui.runs import Frame, LiveRun
+from gpupanel.ui.runs import Frame, LiveRun, Runs
 from gpupanel.ui.store import Store
 from gpupanel.ui.theme import ThemeChoice
 from gpupanel.ui.window import Window
+from tests.ui.past_agent import PastAgent
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -70,9 +71,16 @@ class Bench:
 
     def __init__(self) -> None:
         self.runners: list[FakeRunner] = []
-        self.live_run = LiveRun(self._make_runner)
-        self.store = Store(self.live_run)
+        self.runs = Runs(self._make_runner)
+        self.agent = PastAgent()
+        self.store = Store(self.runs, agent=self.agent)
         self.window = Window(self.store)
+
+    @property
+    def live_run(self) -> LiveRun:
+        """The run that was started last."""
+        assert self.runs.latest is not None
+        return self.runs.latest
 
     def _make_runner(self, run: Run, say: Callable[[Event], None], gpu: GpuInfo) -> FakeRunner:
         del gpu
@@ -152,7 +160,16 @@ class Bench:
         if until in ("preparing", "failed"):
             return
         yield Started(
-            *head, "RTX 4090", "CUDA", unit, run.cap_percent, 12.0, {}, notes=("A note.",)
+            *head,
+            "RTX 4090",
+            "CUDA",
+            unit,
+            run.cap_percent,
+            12.0,
+            {},
+            limit_per_s=4.2e7,
+            limited_by="random_128b",
+            notes=("A note.",),
         )
         for second in range(1, 9):
             yield Progress(
@@ -176,4 +193,4 @@ def bench(qtbot: QtBot) -> Iterator[Bench]:
     qtbot.addWidget(made.window)
     made.window.show()
     yield made
-    made.live_run.close()
+    made.runs.close()

@@ -13,7 +13,16 @@ import threading
 import time
 from typing import Any
 
-from gpupanel.model.gpu import GpuInfo, GpuKind, Reading, Sample, Snapshot, Unavailable
+from gpupanel.model.gpu import (
+    GpuInfo,
+    GpuKind,
+    ProcessKind,
+    ProcessSample,
+    Reading,
+    Sample,
+    Snapshot,
+    Unavailable,
+)
 
 GPU = GpuInfo(
     "GPU-1f1e2d3c", "Fake GPU", "nvidia", GpuKind.GPU, "nvml", "1.2.3", "00000000:01:00.0",
@@ -35,6 +44,11 @@ def snapshot(tick: int) -> dict[str, Any]:
         "fan_speed_percent": Unavailable("not supported on this board"),
     }
     return Snapshot(1.7e9 + tick, 1000.0 + tick, (Sample(GPU.id, readings),)).as_json()
+
+
+def process() -> dict[str, Any]:
+    kind, unknown = ProcessKind.COMPUTE, Unavailable("not told")
+    return ProcessSample(GPU.id, 7, 70, "python3", "mara", kind, unknown, 81.0).as_json()
 
 
 def policy() -> dict[str, Any]:
@@ -70,6 +84,16 @@ def tick_on(mode: str) -> None:
         time.sleep(0.05)
 
 
+def follow(request: dict[str, Any], mode: str) -> None:
+    """What comes unasked after an answer."""
+    if request["method"] == "unsubscribe":
+        say({"method": "processes", "params": {"processes": [], "hidden": ["unsubscribed"]}})
+    if request["params"].get("topic") == "processes":
+        say({"method": "processes", "params": {"processes": [process()], "hidden": ["why"]}})
+    if request["params"].get("topic") == "snapshots":
+        threading.Thread(target=tick_on, args=(mode,), daemon=True).start()
+
+
 def main() -> None:
     mode = sys.argv[1]
     if len(sys.argv) > 2:
@@ -81,10 +105,12 @@ def main() -> None:
             sys.stdout.write("hello there\n")
             sys.stdout.flush()
             continue
+        if request["method"] == "series":
+            say({"id": request["id"], "error": {"code": -32002, "message": "no history here"}})
+            continue
         result = answer(request["method"], 99 if mode == "old" else 1)
         say({"id": request["id"], "result": result})
-        if request["params"].get("topic") == "snapshots":
-            threading.Thread(target=tick_on, args=(mode,), daemon=True).start()
+        follow(request, mode)
     if mode == "deaf":
         time.sleep(60)
     os._exit(0)

@@ -46,7 +46,7 @@ def test_metric(value: float, unit: str, text: str) -> None:
         (143.4, "frame", "143 fps"),
         (0.31, "frame", "0.31 fps"),
         (12345.0, "frame", "12 345 fps"),
-        (5.0, "token", "5.00 token/s"),
+        (5.0, "token", "5.00 tok/s"),
     ],
 )
 def test_rate(per_s: float, unit: str, text: str) -> None:
@@ -109,3 +109,44 @@ def test_pci_bus_id(address: str, text: str) -> None:
 )
 def test_sentence(text: str, shown: str) -> None:
     assert fmt.sentence(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (42, "42 s"), (60, "1 min"), (90, "1.5 min"), (3600, "1 h"), (86400, "24 h"),
+     (7776000, "90 d"), (77777, "22 h")],
+)  # fmt: skip
+def test_spans_are_told_in_the_largest_unit(seconds: float, text: str) -> None:
+    assert plain(fmt.span(seconds, EN)) == text
+
+
+@pytest.mark.parametrize(
+    ("span_s", "text"),
+    [(3600, "14:02:30"), (86400, "Tue 14:02:30"), (7 * 86400, "Tue 14 Jul 14:02")],
+)
+def test_moments_are_as_short_as_is_clear(span_s: float, text: str) -> None:
+    import datetime
+
+    moment = datetime.datetime(2026, 7, 14, 14, 2, 30).timestamp()
+    assert fmt.moment(moment, span_s, EN) == text
+
+
+@pytest.mark.parametrize(
+    ("kwh", "text"), [(0.0, "0.000 kWh"), (0.4627, "0.463 kWh"), (12.345, "12.35 kWh")]
+)
+def test_energy_as_on_a_bill(kwh: float, text: str) -> None:
+    assert plain(str(fmt.kilowatt_hours(kwh, EN))) == text
+
+
+def test_money_is_in_the_words_of_the_user() -> None:
+    assert plain(fmt.money(1234.5, "EUR", DE)) == "1 234,50 EUR"
+    assert plain(fmt.money(0.004, "", EN)) == "0.00"
+
+
+def test_bytes_per_second_have_prefixes() -> None:
+    assert plain(str(fmt.metric(2.34e9, "B/s", EN))) == "2.34 GB/s"
+
+
+def test_memory_of_a_process_is_told_in_mib_below_one_gib() -> None:
+    assert plain(str(fmt.memory_of_process(310 * 2**20, EN))) == "310 MiB"
+    assert plain(str(fmt.memory_of_process(18.4 * 2**30, EN))) == "18.4 GiB"

@@ -149,3 +149,62 @@ def test_closing_leaves_no_agent(make: MakeLink, qtbot: QtBot, tmp_path: Path, m
     with pytest.raises(ProcessLookupError):
         os.kill(agent, 0)
     assert link.state is LinkState.CLOSED
+
+
+def test_processes_are_asked_for_only_while_they_are_wanted(make: MakeLink, qtbot: QtBot) -> None:
+    link = make("good")
+    told: list[tuple[list[int], list[str]]] = []
+    link.processes_received.connect(
+        lambda processes, hidden: told.append(([one.pid for one in processes], hidden))
+    )
+    with qtbot.waitSignal(link.snapshot_received, timeout=10_000):
+        link.start()
+    assert told == []
+    link.want_processes(True)
+    link.want_processes(True)
+    qtbot.waitUntil(lambda: len(told) == 1, timeout=10_000)
+    link.want_processes(False)
+    qtbot.waitUntil(lambda: len(told) == 2, timeout=10_000)
+    assert told == [([7], ["why"]), ([], ["unsubscribed"])]
+
+
+def test_what_was_wanted_before_the_agent_is_asked_for_when_it_is_there(
+    make: MakeLink, qtbot: QtBot
+) -> None:
+    link = make("good")
+    link.want_processes(True)
+    with qtbot.waitSignal(link.processes_received, timeout=10_000):
+        link.start()
+
+
+def test_a_question_is_answered_or_refused_with_its_reason(make: MakeLink, qtbot: QtBot) -> None:
+    link = make("good")
+    with qtbot.waitSignal(link.snapshot_received, timeout=10_000):
+        link.start()
+    answers: list[object] = []
+    reasons: list[str] = []
+    link.ask("limits", {}, answers.append, reasons.append)
+    link.ask("series", {}, answers.append, reasons.append)
+    qtbot.waitUntil(lambda: bool(answers and reasons), timeout=10_000)
+    assert answers == [{"subscription": 1}]
+    assert reasons == ["no history here"]
+    assert link.state is LinkState.RUNNING
+
+
+def test_without_an_agent_a_question_is_refused_later(qtbot: QtBot) -> None:
+    link = Link(["/nonexistent/agent"])
+    reasons: list[str] = []
+    link.ask("limits", {}, lambda _: None, reasons.append)
+    assert reasons == []
+    qtbot.waitUntil(lambda: reasons == ["the agent is not running"])
+    link.close()
+
+
+def test_a_lost_agent_refuses_what_it_was_asked(make: MakeLink, qtbot: QtBot) -> None:
+    link = make("good")
+    with qtbot.waitSignal(link.snapshot_received, timeout=10_000):
+        link.start()
+    reasons: list[str] = []
+    link.ask("limits", {}, lambda _: None, reasons.append)
+    link._lose("The agent crashed.")
+    assert reasons == ["The agent crashed."]

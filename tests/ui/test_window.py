@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ from PySide6.QtGui import QAccessible, QAccessibleInterface, QGuiApplication, QK
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
     QApplication,
+    QFileDialog,
     QHeaderView,
     QLabel,
     QMenu,
@@ -236,7 +238,7 @@ def test_numbers_of_each_gpu_are_its_own(bench: Any) -> None:
     assert "77 °C" in told
 
 
-def test_fields_show_what_runs(bench: Any) -> None:
+def test_fields_show_what_runs_and_the_same_again_may_not_start(bench: Any) -> None:
     bench.feed([bench.gpu(0), bench.gpu(1)])
     bench.feed_policy()
     bench.window.open_named("stress")
@@ -244,7 +246,64 @@ def test_fields_show_what_runs(bench: Any) -> None:
     page = bench.window.page
     shown = (page.load.currentData(), page.gpu.currentData(), page.seconds.value())
     assert shown == ("gaming.raymarch", bench.gpu(1).id, 30)
-    assert not page.load.isEnabled()
+    assert not page.button.isEnabled()
+    assert "already runs" in page.button.toolTip()
+    page.load.setCurrentIndex(page.load.findData("ai.gemm"))
+    assert page.button.isEnabled()
+    assert page.button.text() == "&Start beside"
+
+
+def test_loads_side_by_side_are_shown_one_in_full(bench: Any) -> None:
+    bench.feed([bench.gpu()])
+    bench.feed_policy(mining__max_efficiency_percent=50)
+    bench.window.open_named("stress")
+    bench.drive("gaming.raymarch", "running")
+    assert not bench.window.page.strip.isVisible()
+    bench.drive("mining.ethash", "running")
+    page = bench.window.page
+    told = spoken(page)
+    assert "20.0 MH/s · cap 50 %" in told
+    assert "Mining · Ethash · NVIDIA GeForce RTX 4090" in told
+    QTest.mouseClick(page.strip.chips[0], Qt.MouseButton.LeftButton)
+    assert "Gaming · Ray-marched scene · NVIDIA GeForce RTX 4090" in spoken(page)
+    assert page.load.currentData() == "gaming.raymarch"
+    QTest.mouseClick(page.stop_button, Qt.MouseButton.LeftButton)
+    assert [runner.calls for runner in bench.runners] == [["start", "stop"], ["start", "stop"]]
+
+
+def test_a_new_session_forgets_the_results_of_the_last(bench: Any) -> None:
+    one_gpu(bench)
+    bench.drive("ai.gemm", "finished")
+    bench.drive("mining.ethash", "running")
+    assert [live.run.workload for live in bench.runs.all] == ["mining.ethash"]
+    assert bench.runners[0].calls == ["start", "close"]
+
+
+def test_the_options_of_a_load_reach_its_run(bench: Any) -> None:
+    one_gpu(bench)
+    bench.window.open_named("stress")
+    page = bench.window.page
+    page.load.setCurrentIndex(page.load.findData("ai.gemm"))
+    page.knobs.set_values({"size": 2048})
+    page.profile.setCurrentIndex(page.profile.findData("steps"))
+    QTest.mouseClick(page.button, Qt.MouseButton.LeftButton)
+    run = bench.runners[0].run
+    assert (dict(run.knobs), run.profile) == ({"size": 2048}, "steps")
+
+
+def test_a_finished_run_can_be_kept(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_gpu(bench)
+    bench.window.open_named("stress")
+    bench.drive("ai.gemm", "running")
+    assert not bench.window.page.view.save.isVisible()
+    bench.drive("mining.ethash", "finished")
+    target = tmp_path / "report"
+    answer = (str(target), "HTML (*.html)")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *arguments: answer)
+    QTest.mouseClick(bench.window.page.view.save, Qt.MouseButton.LeftButton)
+    assert "Ethash on NVIDIA GeForce RTX 4090" in (tmp_path / "report.html").read_text()
 
 
 def test_deny_greys_out_start(bench: Any) -> None:
@@ -270,11 +329,11 @@ def test_start_and_stop_by_keyboard(bench: Any) -> None:
     page.button.setFocus()
     QTest.keyClick(page.button, Qt.Key.Key_Space)
     assert bench.runners[0].calls == ["start"]
-    assert page.button.isDefault()
-    assert page.button.text() == "&Stop"
-    QTest.keyClick(page.button, Qt.Key.Key_Space)
+    assert page.stop_button.isDefault()
+    assert page.stop_button.hasFocus()
+    QTest.keyClick(page.stop_button, Qt.Key.Key_Space)
     assert bench.runners[0].calls == ["start", "stop"]
-    assert not page.button.isEnabled()
+    assert not page.stop_button.isEnabled()
 
 
 @pytest.mark.parametrize(("number", "name"), list(enumerate(PAGE_NAMES, start=1)))

@@ -5,10 +5,12 @@ A pid alone is no name: it is used again. The start time with it is, and it cost
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from gpupanel.backends.linux.sysfs import read_text
@@ -48,6 +50,25 @@ def identity(pid: int, proc_root: Path = PROC) -> Identity | None:
     else:
         found = _identity_from_proc(pid, proc_root)
     return found
+
+
+def started_unix_s(started: int) -> float | None:
+    """``Identity.started`` on the wall clock, to the second; None where it is not known."""
+    if not started:
+        return None
+    if sys.platform == "win32":
+        since_s = (started - _FILETIME_OF_1970) / _FILETIME_PER_S
+    else:
+        since_s = _boot_unix_s() + started / os.sysconf("SC_CLK_TCK")
+    return float(round(since_s))
+
+
+if sys.platform != "win32":
+
+    @cache
+    def _boot_unix_s() -> float:
+        """Asked once: it differs by a hair each time, and a process would seem to start anew."""
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _identity_from_proc(pid: int, proc_root: Path) -> Identity | None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gpupanel import paths
 from gpupanel.model.roofline import Ceiling, Cost
 from gpupanel.stress.mining.ethash_cache import load_or_make
 from gpupanel.stress.mining.ethash_device import (
@@ -26,10 +24,14 @@ from gpupanel.stress.mining.ethash_reference import (
     reduced_pages,
     table_pages,
 )
+from gpupanel.stress.mining.known_answers import built_in
 from gpupanel.stress.mining.miner import Miner
 from gpupanel.stress.mining.search import STRIPES
 from gpupanel.stress.workload import Check, Device, Report, Variant, lane_variants
 
+# Two Keccak-f[1600] of 24 rounds of 130 operations on 64 bits, a rotation counted as one, each two
+# on 32; and 64 times 32 FNV steps of a product and an exclusive or.
+_OPERATIONS_PER_HASH = 2.0 * 24 * 130 * 2 + 64 * 32 * 2
 # Groups of work-items in a stripe of the smallest launch: below a millisecond on either.
 _GROUPS_PER_STRIPE_GPU = 8
 _GROUPS_PER_STRIPE_CPU = 1
@@ -88,19 +90,14 @@ class Ethash(Miner[Hashed]):
 
         whole = self._pages == table_pages(self._epoch)
         tables = {self._epoch: self._table} if whole else {}
-        if vectors is None:
-            return known_answers(self._table.kernels, _built_in(), [self._epoch], lines_of, tables)
-        return known_answers(self._table.kernels, vectors, None, lines_of, tables)
+        epochs = [self._epoch] if vectors is None else None
+        answers = built_in("ethash") if vectors is None else vectors
+        return known_answers(self._table.kernels, answers, epochs, lines_of, tables)
 
     def cost(self) -> Cost:
-        """64 pages of 128 bytes at random places in the table."""
-        return Cost({Ceiling.RANDOM_128B: 64.0 * PAGE_BYTES}, self._pages * PAGE_BYTES)
+        """64 pages of 128 bytes at random places in the table, and the arithmetic between."""
+        needs = {Ceiling.RANDOM_128B: 64.0 * PAGE_BYTES, Ceiling.INT32: _OPERATIONS_PER_HASH}
+        return Cost(needs, self._pages * PAGE_BYTES)
 
     def _expected(self, nonces: Sequence[int]) -> Sequence[Hashed]:
         return hashimoto_light(self._header, nonces, self._pages, self._lines)
-
-
-def _built_in() -> Mapping[str, Any]:
-    path = paths.data_dir("resources") / "vectors" / "ethash.json"
-    vectors: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return vectors

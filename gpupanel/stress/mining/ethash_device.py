@@ -9,6 +9,7 @@ import numpy as np  # noqa: TID253 - worker process only
 import pyopencl as cl  # noqa: TID253 - worker process only
 
 from gpupanel.model.errors import WorkloadError
+from gpupanel.stress.mining import table
 from gpupanel.stress.mining.ethash_reference import (
     ITEM_BYTES,
     PAGE_BYTES,
@@ -26,9 +27,7 @@ _EXCHANGE_BYTES_PER_ITEM = 72
 HASHED_ENTRY = Entry(
     9, lambda words: Hashed(int(words[0]), words[1:5].tobytes(), words[5:9].tobytes())
 )
-# A slice of the table that took less is doubled; none takes much more than twice this.
-_SLICE_S = 0.03
-_MOST_PIECES = 4
+_KNOB = "dag_mib"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +43,11 @@ class Scheme:
     kernel_file: str
     parents: int
     page_bytes: int
+
+    @property
+    def page_items(self) -> int:
+        """Items of the table in a page."""
+        return self.page_bytes // ITEM_BYTES
 
 
 ETHASH = Scheme("mining_ethash.cl", PARENTS, PAGE_BYTES)
@@ -98,13 +102,14 @@ class ItemMaker:
         Args:
             first: Any item.
             end: One more than the last item.
-            origin: The item at the start of ``into``; the first of a page.
+            origin: The item at the start of ``into``, where a page begins.
             into: The four buffers of a table.
         """
         kernels = self.kernels
         groups = -(-(end - first) // kernels.hashes_per_group)
         self._kernel.set_args(
-            self._cache, np.uint32(len(self.lines)), reciprocal(len(self.lines)),
+            self._cache, np.uint32(len(self.lines)),
+            np.uint64(table.reciprocal_of(len(self.lines))),
             np.uint32(first), np.uint32(end), np.uint32(origin), kernels.exchange, *into,
         )  # fmt: skip
         return cl.enqueue_nd_range_kernel(
@@ -113,15 +118,16 @@ class ItemMaker:
 
     def items_at(self, indexes: Words) -> Words:
         """Any items of the epoch, made now; shape (n, 16)."""
-        device, page_bytes = self.kernels.device, self.kernels.scheme.page_bytes
-        per_page = page_bytes // ITEM_BYTES
+        device, scheme = self.kernels.device, self.kernels.scheme
+        per_page = scheme.page_items
         numbers, places = np.unique(indexes // np.uint32(per_page), return_inverse=True)
         made = np.empty((len(numbers), per_page, ITEM_BYTES // 4), np.uint32)
-        aside = cl.Buffer(device.context, cl.mem_flags.READ_WRITE, page_bytes)
+        aside = cl.Buffer(device.context, cl.mem_flags.READ_WRITE, scheme.page_bytes)
         for page, first in zip(made, (int(number) * per_page for number in numbers), strict=True):
-            self.enqueue(first, first + per_page, first, [aside] * _MOST_PIECES)
+            self.enqueue(first, first + per_page, first, table.as_arguments([aside]))
             cl.enqueue_copy(device.queue, page, aside)
-        return made[places, indexes % np.uint32(per_page)]
+        items: Words = made[places, indexes % np.uint32(per_page)]
+        return items
 
 
 class Table:
@@ -135,31 +141,24 @@ class Table:
         self.maker = maker
         self.kernels = maker.kernels
         self.pages = pages
-        pieces = self.kernels.pieces
-        context = self.kernels.device.context
-        piece_bytes = -(-pages // pieces) * self.kernels.scheme.page_bytes
-        self.buffers = [
-            cl.Buffer(context, cl.mem_flags.READ_WRITE, piece_bytes) for _ in range(pieces)
-        ]
+        kernels = self.kernels
+        self.buffers = table.make_buffers(
+            kernels.device.context, kernels.pieces, pages, kernels.scheme.page_bytes
+        )
 
     @property
     def arguments(self) -> Sequence[cl.Buffer]:
-        """The four buffers that the kernels take; a table of fewer repeats them."""
-        return [self.buffers[i % len(self.buffers)] for i in range(_MOST_PIECES)]
+        """As the kernels take it."""
+        return table.as_arguments(self.buffers)
 
     def fill(self, progress: Callable[[float], None]) -> None:
-        """Make every item, in slices of some 50 ms so that a stop is quick."""
-        items = self.pages * self.kernels.scheme.page_bytes // ITEM_BYTES
-        size = 16 * self.kernels.hashes_per_group
-        first = 0
-        while first < items:
-            end = min(first + size, items)
-            event = self.maker.enqueue(first, end, 0, self.arguments)
-            event.wait()
-            progress(end / items)
-            first = end
-            if (event.profile.end - event.profile.start) * 1e-9 < _SLICE_S:
-                size *= 2
+        """Make every item."""
+        table.fill(
+            self.kernels.scheme.page_items * self.pages,
+            16 * self.kernels.hashes_per_group,
+            lambda first, end: self.maker.enqueue(first, end, 0, self.arguments),
+            progress,
+        )
 
     def content(self) -> Words:
         """The whole table, shape (pages, words of a page)."""
@@ -175,12 +174,12 @@ class Table:
 class Searcher(SearchKernel[Hashed]):
     """Searches one table for nonces of one header."""
 
-    def __init__(self, table: Table, header: bytes) -> None:
-        kernels = table.kernels
+    def __init__(self, searched: Table, header: bytes) -> None:
+        kernels = searched.kernels
         arguments = (
             cl.cltypes.make_ulong4(*np.frombuffer(header, "<u8")),
-            np.uint32(table.pages), reciprocal(table.pages),
-            kernels.exchange, *table.arguments,
+            np.uint32(searched.pages), np.uint64(table.reciprocal_of(searched.pages)),
+            kernels.exchange, *searched.arguments,
         )  # fmt: skip
         shape = Shape(kernels.group, kernels.hashes_per_item)
         kernel = cl.Kernel(kernels.program, "search")
@@ -197,35 +196,15 @@ def filled_table(
         BuildFailed: The kernels do not compile.
     """
     most_bytes = device.context.devices[0].max_mem_alloc_size
-    kernels = Kernels(device, pieces_for(pages, most_bytes, scheme), scheme)
+    pieces = table.pieces_for(pages, scheme.page_bytes, most_bytes, _KNOB)
+    kernels = Kernels(device, pieces, scheme)
     progress(0.0)
     try:
-        table = Table(ItemMaker(kernels, lines), pages)
-        table.fill(progress)
+        filled = Table(ItemMaker(kernels, lines), pages)
+        filled.fill(progress)
     except cl.MemoryError as error:
-        raise no_room(pages * scheme.page_bytes, str(error)) from error
-    return table
-
-
-def pieces_for(pages: int, most_bytes: int, scheme: Scheme = ETHASH) -> int:
-    """Fewest buffers of at most ``most_bytes`` that hold the table: 1, 2 or 4.
-
-    Raises:
-        WorkloadError: Four do not.
-    """
-    for pieces in (1, 2, 4):
-        if -(-pages // pieces) * scheme.page_bytes <= most_bytes:
-            return pieces
-    why = f"its largest buffer is {most_bytes / 2**20:.0f} MiB, and four are used"
-    raise no_room(pages * scheme.page_bytes, why)
-
-
-def no_room(table_bytes: int, why: str) -> WorkloadError:
-    """The error of a table that the device cannot hold."""
-    return WorkloadError(
-        f"the device has no room for {table_bytes / 2**20:.0f} MiB of table: {why};"
-        " reduce it with the knob dag_mib"
-    )
+        raise table.no_room(pages * scheme.page_bytes, str(error), _KNOB) from error
+    return filled
 
 
 def require_room(device: Device, epoch: int, table_bytes: int) -> None:
@@ -239,7 +218,7 @@ def require_room(device: Device, epoch: int, table_bytes: int) -> None:
         raise WorkloadError(
             f"table and light cache of epoch {epoch} need {needed / 2**20:.0f} MiB,"
             f" the device may use {device.memory_bytes / 2**20:.0f} MiB;"
-            " reduce the table with the knob dag_mib"
+            f" reduce the table with the knob {_KNOB}"
         )
 
 
@@ -251,8 +230,3 @@ def size_notes(epoch: int, table_bytes: int, whole_bytes: int) -> tuple[str, ...
         f"reduced table: {table_bytes / 2**20:.0f} of"
         f" {whole_bytes / 2**20:.0f} MiB of epoch {epoch}",
     )
-
-
-def reciprocal(divisor: int) -> np.uint64:
-    """For ``remainder_of`` in the kernel."""
-    return np.uint64(2**64 // divisor + 1)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np  # noqa: TID253 - worker process only
 
-from gpupanel.model.errors import WorkloadError
 from gpupanel.stress.mining.ethash_device import ItemMaker, Kernels, Searcher, Table
 from gpupanel.stress.mining.ethash_reference import (
     ITEM_BYTES,
@@ -26,9 +24,9 @@ from gpupanel.stress.mining.ethash_reference import (
     seed_hash,
     table_pages,
 )
+from gpupanel.stress.mining.known_answers import Vectors, expected_form
 from gpupanel.stress.workload import Check
 
-Vectors = Mapping[str, Any]
 LinesOf = Callable[[int], Words]
 
 
@@ -52,17 +50,13 @@ def known_answers(
     Raises:
         WorkloadError: ``vectors`` is not of the expected form.
     """
-    try:
+    with expected_form("ethash"):
         checks = [*_sizes(vectors), *_seeds(vectors), *_small(kernels, vectors)]
         for epoch in sorted(_epochs_in(vectors) if epochs is None else epochs):
             maker = ItemMaker(kernels, lines_of(epoch))
             checks += _light_cache(vectors, epoch, lines_of(epoch))
             checks += _items(vectors, epoch, maker)
             checks += _hashes(vectors, epoch, maker, tables.get(epoch))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WorkloadError(
-            f"the test vectors of ethash are not of the expected form: {error!r}"
-        ) from error
     return checks or [Check("vectors", False, "there is no answer for ethash in them")]
 
 

@@ -23,7 +23,7 @@ from gpupanel.stress.mining.ethash_device import (
 )
 from gpupanel.stress.mining.ethash_reference import Hashed, Words
 from gpupanel.stress.mining.kawpow_device import KAWPOW, ComingProgram, ProgramSearcher, Setting
-from gpupanel.stress.mining.kawpow_known_answers import built_in, known_answers
+from gpupanel.stress.mining.kawpow_known_answers import known_answers
 from gpupanel.stress.mining.kawpow_program import PERIOD_BLOCKS, Program, program_of
 from gpupanel.stress.mining.kawpow_reference import (
     EPOCH_PERIODS,
@@ -33,6 +33,7 @@ from gpupanel.stress.mining.kawpow_reference import (
     hashing_light,
     pages_of,
 )
+from gpupanel.stress.mining.known_answers import built_in
 from gpupanel.stress.mining.miner import Miner
 from gpupanel.stress.mining.search import STRIPES
 from gpupanel.stress.workload import Check, Chunk, Device, Report, Variant, lane_variants
@@ -126,9 +127,9 @@ class Kawpow(Miner[Hashed]):
                 makers[epoch] = ItemMaker(self._table.kernels, lines)
             return makers[epoch]
 
-        if vectors is None:
-            return known_answers(built_in(), [self._epoch], maker_of, whole)
-        return known_answers(vectors, None, maker_of, whole)
+        epochs = [self._epoch] if vectors is None else None
+        answers = built_in("kawpow") if vectors is None else vectors
+        return known_answers(answers, epochs, maker_of, whole)
 
     def cost(self) -> Cost:
         """64 pages of 256 bytes at random places in the table, and the program."""

@@ -11,14 +11,9 @@ from threading import Thread
 import numpy as np  # noqa: TID253 - worker process only
 import pyopencl as cl  # noqa: TID253 - worker process only
 
-from gpupanel.stress.mining.ethash_device import (
-    HASHED_ENTRY,
-    ItemMaker,
-    Scheme,
-    Table,
-    reciprocal,
-)
-from gpupanel.stress.mining.ethash_reference import ITEM_BYTES, Hashed, Words
+from gpupanel.stress.mining import table
+from gpupanel.stress.mining.ethash_device import HASHED_ENTRY, ItemMaker, Scheme, Table
+from gpupanel.stress.mining.ethash_reference import Hashed, Words
 from gpupanel.stress.mining.kawpow_program import Program, opencl_source
 from gpupanel.stress.mining.kawpow_reference import CACHE_WORDS, LANES, PAGE_BYTES, PARENTS
 from gpupanel.stress.mining.search import FOUND_MAX, STRIPES, SearchKernel, Shape
@@ -48,20 +43,19 @@ class Setting:
     first_words: cl.Buffer
 
     @classmethod
-    def of(cls, table: Table) -> Setting:
+    def of(cls, whole: Table) -> Setting:
         """A table that is there as a whole."""
-        kernels = table.kernels
+        kernels = whole.kernels
         return cls(
-            kernels.device, kernels.pieces, table.pages, table.arguments, first_words(table.maker)
+            kernels.device, kernels.pieces, whole.pages, whole.arguments, first_words(whole.maker)
         )
 
     @classmethod
     def of_pages(cls, maker: ItemMaker, pages: int, wanted: Sequence[int]) -> Setting:
         """A table of ``pages`` of which only those ``wanted`` are there."""
         device = maker.kernels.device
-        per_page = PAGE_BYTES // ITEM_BYTES
-        items = np.array(wanted, np.uint32)[:, None] * np.uint32(per_page)
-        made = maker.items_at((items + np.arange(per_page, dtype=np.uint32)).ravel())
+        items = np.array(wanted, np.uint32)[:, None] * np.uint32(KAWPOW.page_items)
+        made = maker.items_at((items + np.arange(KAWPOW.page_items, dtype=np.uint32)).ravel())
         places = np.zeros(pages, np.uint32)
         places[list(wanted)] = np.arange(len(wanted))
         content, where = _on_device(device, made), _on_device(device, places)
@@ -97,7 +91,7 @@ class ProgramSearcher(SearchKernel[Hashed]):
         exchange_bytes = 4 * (CACHE_WORDS + _WORDS_PER_TEAM * shape.group // LANES)
         arguments = (
             cl.cltypes.make_ulong4(*np.frombuffer(header, "<u8")),
-            np.uint32(setting.pages), reciprocal(setting.pages),
+            np.uint32(setting.pages), np.uint64(table.reciprocal_of(setting.pages)),
             cl.LocalMemory(exchange_bytes if device.lanes == 1 else 8),
             *setting.buffers, setting.first_words,
         )  # fmt: skip

@@ -6,29 +6,17 @@ device makes only those pages, and the kernel finds them through a map.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np  # noqa: TID253 - worker process only
 
-from gpupanel import paths
-from gpupanel.model.errors import WorkloadError
 from gpupanel.stress.mining.ethash_device import ItemMaker
 from gpupanel.stress.mining.ethash_reference import Hashed
 from gpupanel.stress.mining.kawpow_device import ProgramSearcher, Setting
 from gpupanel.stress.mining.kawpow_program import PERIOD_BLOCKS, program_of
 from gpupanel.stress.mining.kawpow_reference import EPOCH_BLOCKS, LANES, pages_of, pages_read
+from gpupanel.stress.mining.known_answers import Vectors, expected_form
 from gpupanel.stress.workload import Check
-
-Vectors = Mapping[str, Any]
-
-
-def built_in() -> Vectors:
-    """The section ``kawpow`` of the public vectors, as it comes with the program."""
-    path = paths.data_dir("resources") / "vectors" / "kawpow.json"
-    vectors: Vectors = json.loads(path.read_text(encoding="utf-8"))
-    return vectors
 
 
 def known_answers(
@@ -49,18 +37,14 @@ def known_answers(
         WorkloadError: ``vectors`` is not of the expected form.
     """
     checks: list[Check] = []
-    try:
+    with expected_form("kawpow"):
         cases = _cases(vectors)
-        for epoch in sorted({_epoch(case) for case in cases} if epochs is None else set(epochs)):
+        for epoch in sorted({_epoch(case) for case in cases} if epochs is None else epochs):
             maker = maker_of(epoch)
             checks += _beginning(vectors, epoch, maker)
             checks += [
                 _answered(case, maker, whole.get(epoch)) for case in cases if _epoch(case) == epoch
             ]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WorkloadError(
-            f"the test vectors of kawpow are not of the expected form: {error!r}"
-        ) from error
     return checks or [Check("vectors", False, "there is no answer for kawpow in them")]
 
 

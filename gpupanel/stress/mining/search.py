@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 STRIPES = 8
 FOUND_MAX = 64
+_HASHES_IN_VECTOR = 8
+# Work-items of a group; a processor only saves the cost of starting them one by one.
+_GROUP_GPU = 64
+_GROUP_CPU = 8
+# Groups in a stripe of the smallest launch: below a millisecond on either.
+_GROUPS_PER_STRIPE_GPU = 8
+_GROUPS_PER_STRIPE_CPU = 1
 
 
 class Result(Protocol):
@@ -145,6 +152,37 @@ class Shape:
         """Nonces of a search come in multiples of this."""
         return self.group * self.nonces_per_item
 
+    def nonces_per_step(self, device: Device) -> int:
+        """Of the smallest launch: some groups for each stripe."""
+        groups = _GROUPS_PER_STRIPE_CPU if device.is_cpu else _GROUPS_PER_STRIPE_GPU
+        return STRIPES * groups * self.nonces_per_group
+
+
+def group_of(device: Device) -> int:
+    """Work-items of a group of a kernel that includes ``nonces.cl``."""
+    return _GROUP_CPU if device.is_cpu else _GROUP_GPU
+
+
+def hashes_of(device: Device) -> int:
+    """Hashes in a ``wide`` of ``common.cl``."""
+    return 1 if device.lanes == 1 else _HASHES_IN_VECTOR
+
+
+def macros_of(device: Device) -> dict[str, int]:
+    """Knobs of a kernel that includes ``nonces.cl``."""
+    return {
+        "LANES": device.lanes,
+        "GROUP": group_of(device),
+        "FOUND_MAX": FOUND_MAX,
+        "STRIPES": STRIPES,
+        **device.macros,
+    }
+
+
+def exchange_for(device: Device) -> cl.LocalMemory:
+    """The argument ``exchange`` of a kernel that includes ``nonces.cl``."""
+    return cl.LocalMemory(8 * group_of(device))
+
 
 class SearchKernel(Generic[R]):
     """Enqueues one kernel, whose first arguments are first nonce, target and results."""
@@ -165,6 +203,8 @@ class SearchKernel(Generic[R]):
         self._reads = cl.CommandQueue(device.context)
         self._kernel = kernel
         self._entry = entry
+        # An OpenCL kernel does not keep the buffers that it is given.
+        self._arguments = arguments
         kernel.set_args(np.uint64(0), np.uint64(0), None, *arguments)
 
     def enqueue(self, first_nonce: int, nonces: int, target: int) -> Search[R]:

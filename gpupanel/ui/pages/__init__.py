@@ -39,6 +39,12 @@ PAGES: tuple[PageInfo, ...] = (
         "gpupanel.ui.pages.overview:OverviewPage",
     ),
     PageInfo(
+        "processes",
+        QT_TRANSLATE_NOOP("Pages", "Processes"),
+        "processes",
+        "gpupanel.ui.pages.processes:ProcessesPage",
+    ),
+    PageInfo(
         "stress",
         QT_TRANSLATE_NOOP("Pages", "Stress test"),
         "stress",
@@ -49,6 +55,12 @@ PAGES: tuple[PageInfo, ...] = (
         QT_TRANSLATE_NOOP("Pages", "Policy"),
         "policy",
         "gpupanel.ui.pages.policy:PolicyPage",
+    ),
+    PageInfo(
+        "history",
+        QT_TRANSLATE_NOOP("Pages", "History"),
+        "history",
+        "gpupanel.ui.pages.history:HistoryPage",
     ),
 )
 

@@ -35,6 +35,11 @@ class Page(QWidget):
         row.addWidget(widget)
         self.body.addLayout(row, stretch)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything that was asked for is shown: a picture waits for it."""
+        return True
+
     def refresh(self) -> None:
         """Show what the store knows now; called on each change while the page is visible."""
         raise NotImplementedError

@@ -9,7 +9,8 @@ from PySide6.QtCore import QCoreApplication
 
 from gpupanel.model.decision import Diagnostic, Verb
 from gpupanel.model.metrics import QT_TRANSLATE_NOOP
-from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS, Value
+from gpupanel.policy.key import Value
+from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS
 from gpupanel.policy.resolve import EffectivePolicy, Level, PolicyState, Setting, Source
 from gpupanel.ui import format as fmt
 from gpupanel.ui.pages.base import Page
@@ -146,10 +147,13 @@ def value_text(key: str, value: Value) -> str:
     """A policy value with the unit that its key names."""
     if isinstance(value, tuple):
         return ", ".join(value) or fmt.UNKNOWN
+    if isinstance(value, bool):
+        return translate("PolicyPage", "yes") if value else translate("PolicyPage", "no")
     if isinstance(value, int):
         if key.endswith("_percent"):
             return fmt.percent(value)
-        return str(fmt.Quantity(fmt.number(value, 0), "s" if key.endswith("_seconds") else ""))
+        unit = {"seconds": "s", "c": "°C"}.get(key.rpartition("_")[2], "")
+        return str(fmt.Quantity(fmt.number(value, 0), unit))
     return value
 
 

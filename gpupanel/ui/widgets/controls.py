@@ -19,13 +19,13 @@ from PySide6.QtWidgets import (
 
 from gpupanel.ui.theme import Tone, blend, colour
 
-_HEIGHT = 32
+HEIGHT_PX = 32
 _RADIUS = 6
 _ARROW_WIDTH = 28
 SCROLL_BAR_PX = 12
 
 
-def _frame(widget: QWidget, painter: QPainter, fill: QColor, edge: QColor) -> None:
+def draw_frame(widget: QWidget, painter: QPainter, fill: QColor, edge: QColor) -> None:
     """The rounded field; its border is the focus ring too."""
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     accent = colour(widget.palette(), Tone.ACCENT)
@@ -51,12 +51,12 @@ class Button(QPushButton):
 
     def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
         super().__init__(text, parent)
-        self.setMinimumHeight(_HEIGHT)
+        self.setMinimumHeight(HEIGHT_PX)
 
     def sizeHint(self) -> QSize:
         """Qt: text and 16 px on both sides, never narrower than a hand is sure of."""
         width = self.fontMetrics().size(Qt.TextFlag.TextShowMnemonic, self.text()).width()
-        return QSize(max(width + 32, 80 if self.text() else _HEIGHT), _HEIGHT)
+        return QSize(max(width + 32, 80 if self.text() else HEIGHT_PX), HEIGHT_PX)
 
     def minimumSizeHint(self) -> QSize:
         """Qt: the text is never cut."""
@@ -76,7 +76,7 @@ class Button(QPushButton):
             fill = blend(fill, colour(palette, Tone.TEXT), 0.12)
         elif self.underMouse() and self.isEnabled():
             fill = blend(fill, colour(palette, Tone.TEXT), 0.06)
-        _frame(self, painter, fill, edge)
+        draw_frame(self, painter, fill, edge)
         if self.hasFocus() and self.isDefault():
             painter.setPen(QPen(text, 1))
             ring = QRectF(self.rect()).adjusted(2.5, 2.5, -2.5, -2.5)
@@ -95,17 +95,17 @@ class Choice(QComboBox):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setMinimumHeight(_HEIGHT)
+        self.setMinimumHeight(HEIGHT_PX)
 
     def sizeHint(self) -> QSize:
         """Qt: the widest entry and the arrow."""
         texts = (self.itemText(row) for row in range(self.count()))
         widest = max((self.fontMetrics().horizontalAdvance(text) for text in texts), default=80)
-        return QSize(min(widest, 320) + 12 + _ARROW_WIDTH, _HEIGHT)
+        return QSize(min(widest, 320) + 12 + _ARROW_WIDTH, HEIGHT_PX)
 
     def minimumSizeHint(self) -> QSize:
         """Qt: long names may be elided; the popup has them whole."""
-        return QSize(min(self.sizeHint().width(), 160), _HEIGHT)
+        return QSize(min(self.sizeHint().width(), 160), HEIGHT_PX)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Qt: a wheel that scrolls the page must not change a choice."""
@@ -116,7 +116,7 @@ class Choice(QComboBox):
         del event
         palette = self.palette()
         painter = QPainter(self)
-        _frame(self, painter, colour(palette, Tone.RAISED), colour(palette, Tone.BORDER))
+        draw_frame(self, painter, colour(palette, Tone.RAISED), colour(palette, Tone.BORDER))
         painter.setPen(palette.buttonText().color())
         room = self.rect().adjusted(12, 0, -_ARROW_WIDTH, 0)
         text = self.fontMetrics().elidedText(
@@ -135,7 +135,7 @@ class NumberField(QSpinBox):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setFrame(False)
-        self.setMinimumHeight(_HEIGHT)
+        self.setMinimumHeight(HEIGHT_PX)
         clear = QPalette()
         clear.setColor(QPalette.ColorRole.Base, Qt.GlobalColor.transparent)
         self.lineEdit().setPalette(clear)
@@ -145,7 +145,7 @@ class NumberField(QSpinBox):
     def sizeHint(self) -> QSize:
         """Qt: the longest value and the arrows."""
         longest = f"{self.prefix()}{self.maximum()}{self.suffix()}"
-        return QSize(self.fontMetrics().horizontalAdvance(longest) + 24 + _ARROW_WIDTH, _HEIGHT)
+        return QSize(self.fontMetrics().horizontalAdvance(longest) + 24 + _ARROW_WIDTH, HEIGHT_PX)
 
     def minimumSizeHint(self) -> QSize:
         """Qt: the value is never cut."""
@@ -160,7 +160,7 @@ class NumberField(QSpinBox):
         del event
         palette = self.palette()
         painter = QPainter(self)
-        _frame(self, painter, colour(palette, Tone.RAISED), colour(palette, Tone.BORDER))
+        draw_frame(self, painter, colour(palette, Tone.RAISED), colour(palette, Tone.BORDER))
         option = QStyleOptionSpinBox()
         self.initStyleOption(option)
         for part, up in (

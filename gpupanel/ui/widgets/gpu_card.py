@@ -13,7 +13,7 @@ from gpupanel.model.limits import LIMIT_BY_NAME
 from gpupanel.model.metrics import METRIC_BY_KEY, QT_TRANSLATE_NOOP
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 from gpupanel.ui import format as fmt
-from gpupanel.ui.runs import Phase
+from gpupanel.ui.runs import LiveRun, Phase
 from gpupanel.ui.store import POINTS, Store
 from gpupanel.ui.theme import SMALL_PX, Tone
 from gpupanel.ui.widgets.card import Card
@@ -151,10 +151,14 @@ class GpuCard(Card):
         return " · ".join(parts)
 
     def _activity(self) -> tuple[str, Tone] | None:
-        """What this window's run does to this GPU."""
-        live = self._store.live_run
-        if not live.active or live.run is None or live.run.gpu != self._gpu.id:
-            return None
+        """What this window's runs do to this GPU."""
+        at_work = self._store.runs.on(self._gpu.id)
+        if len(at_work) > 1:
+            return self.tr("{0} loads running").format(len(at_work)), Tone.ACCENT
+        return self._activity_of(at_work[0]) if at_work else None
+
+    def _activity_of(self, live: LiveRun) -> tuple[str, Tone]:
+        assert live.run is not None
         workload = WORKLOAD_BY_NAME[live.run.workload]
         family = fmt.family_name(workload.family)
         if live.phase is Phase.PREPARING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtCore import QCoreApplication, Qt, Signal
 from PySide6.QtWidgets import (
     QApplication,
     QFrame,
@@ -15,46 +15,43 @@ from PySide6.QtWidgets import (
 from gpupanel.model.metrics import QT_TRANSLATE_NOOP
 from gpupanel.model.workload import Failed, Finished, Run, Started
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
+from gpupanel.stress.report.published import published_for
+from gpupanel.stress.report.verdict import STABLE_PERCENT
 from gpupanel.ui import format as fmt
 from gpupanel.ui.runs import Frame, LiveRun, Phase
 from gpupanel.ui.theme import ROLES, SMALL_PX, Tone, fixed_font
 from gpupanel.ui.widgets.card import Card
 from gpupanel.ui.widgets.chart import RateChart
 from gpupanel.ui.widgets.controls import Button, Meter, ThinScrollBar
+from gpupanel.ui.widgets.facts import Fact, ReadingFacts
 from gpupanel.ui.widgets.frame_view import FrameView
+from gpupanel.ui.widgets.limit_bars import Bar, LimitBars
 from gpupanel.ui.widgets.text import ElidedText, Text
 
 translate = QCoreApplication.translate
+
+_MOST_FAULTS = 3
+"""So many stand on the page; the report has them all."""
 
 STOP_REASONS = {
     "time": (QT_TRANSLATE_NOOP("StopReasons", "Completed"), Tone.OK),
     "stopped": (QT_TRANSLATE_NOOP("StopReasons", "Stopped by you"), Tone.SECONDARY),
     "temperature": (QT_TRANSLATE_NOOP("StopReasons", "Stopped: too hot"), Tone.WARN),
-    "error": (QT_TRANSLATE_NOOP("StopReasons", "Stopped: wrong results"), Tone.ERROR),
-    "parent_gone": (QT_TRANSLATE_NOOP("StopReasons", "Stopped: window gone"), Tone.WARN),
+    "power": (QT_TRANSLATE_NOOP("StopReasons", "Stopped: more power than allowed"), Tone.WARN),
+    "fan": (QT_TRANSLATE_NOOP("StopReasons", "Stopped: the fan stands still"), Tone.WARN),
+    "sensor_lost": (QT_TRANSLATE_NOOP("StopReasons", "Stopped: no temperature"), Tone.WARN),
+    "policy": (QT_TRANSLATE_NOOP("StopReasons", "Stopped by policy"), Tone.WARN),
 }
 
 
-class Fact(QWidget):
-    """A name above a value."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self._value = Text(fmt.UNKNOWN, size_px=16, bold=True)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addWidget(Text(name, tone=Tone.SECONDARY, size_px=SMALL_PX))
-        column.addWidget(self._value)
-
-    def set_value(self, text: str, tone: Tone = Tone.TEXT) -> None:
-        """Show ``text``."""
-        self._value.set_text(text)
-        self._value.set_tone(tone)
-
-
 class RunView(Card):
-    """Fed with the live run on each change."""
+    """Fed with the live run on each change.
+
+    Signals:
+        save_wanted(): Keep the run as a file.
+    """
+
+    save_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,6 +60,9 @@ class RunView(Card):
         head = QHBoxLayout()
         head.addWidget(self._title, 1)
         head.addWidget(self._phase)
+        self.save = Button(self.tr("Save &report…"))
+        self.save.clicked.connect(self.save_wanted)
+        head.addWidget(self.save)
         self.body.addLayout(head)
         self._number = Text(fmt.UNKNOWN, size_px=40, bold=True)
         self._unit = Text(size_px=16, tone=Tone.SECONDARY)
@@ -71,6 +71,9 @@ class RunView(Card):
         self._chart = RateChart(self.tr("Rate over the run"))
         self._picture = FrameView(self.tr("Picture of the running scene"))
         self._picture.hide()
+        self._bars = LimitBars(self.tr("Rates beside the limit"))
+        self._readings = ReadingFacts()
+        self._faults = Text(tone=Tone.ERROR, size_px=SMALL_PX, wrap=True)
         self._notes = Text(tone=Tone.SECONDARY, size_px=SMALL_PX, wrap=True)
         self._live = self._make_live()
         self._failure = self._make_failure()
@@ -78,8 +81,9 @@ class RunView(Card):
         self.body.addWidget(self._failure, 1)
 
     def clear(self) -> None:
-        """Before another run: no picture, no result."""
+        """Before another run is shown: no picture."""
         self._picture.clear()
+        self._picture.hide()
 
     def show_frame(self, frame: Frame) -> None:
         """The latest picture of a gaming load."""
@@ -89,12 +93,17 @@ class RunView(Card):
     def show_run(self, live: LiveRun, run: Run) -> None:
         """Everything that is known of ``run``, which is live or was the last one."""
         workload = WORKLOAD_BY_NAME[run.workload]
+        latest = live.finished or live.progress
         family = fmt.family_name(workload.family)
         on_gpu = f" · {live.gpu.name}" if live.gpu else ""
         self._title.set_text(f"{family} · {workload.title}{on_gpu}")
         self._show_phase(live, run)
         self._show_rate(live, run, workload.unit)
         self._show_facts(live, run, workload.unit)
+        self._bars.set_bars(_rate_bars(live, run), lambda rate: str(fmt.rate(rate, workload.unit)))
+        self._readings.show_readings(workload, latest.readings if latest is not None else {})
+        self._show_faults(live)
+        self.save.setVisible(live.record is not None)
         if live.phase is Phase.PREPARING:
             self._picture.hide()
         self._show_notes(live.started)
@@ -122,7 +131,10 @@ class RunView(Card):
         column.addLayout(self._make_rate_row())
         column.addWidget(self._meter)
         column.addLayout(pair, 1)
+        column.addWidget(self._bars)
         column.addLayout(self._make_facts())
+        column.addWidget(self._readings)
+        column.addWidget(self._faults)
         column.addWidget(self._notes)
         return part
 
@@ -183,12 +195,13 @@ class RunView(Card):
         self._errors = Fact(self.tr("Errors"))
         self._efficiency = Fact(self.tr("Efficiency / cap"))
         self._share = Fact(self.tr("Share of device limit"))
+        self._stability = Fact(self.tr("Slowest / fastest 5 s"))
         self._energy = Fact(self.tr("Energy"))
         row = QHBoxLayout()
         row.setSpacing(16)
         for fact in (
             self._elapsed, self._work, self._verified, self._errors,
-            self._efficiency, self._share, self._energy,
+            self._efficiency, self._share, self._stability, self._energy,
         ):  # fmt: skip
             row.addWidget(fact, 1)
         return row
@@ -249,6 +262,7 @@ class RunView(Card):
             bad = Tone.ERROR if latest.errors else Tone.TEXT
             self._errors.set_value(fmt.number(latest.errors, 0), bad)
         self._show_efficiency(live, run.cap_percent)
+        self._show_share(live)
         self._show_result(live.finished)
 
     def _show_efficiency(self, live: LiveRun, cap: int) -> None:
@@ -263,19 +277,56 @@ class RunView(Card):
         else:
             self._efficiency.set_value(self.tr("No cap"))
 
+    def _show_share(self, live: LiveRun) -> None:
+        """Of what the device was measured to do just before the run; not there if it was not."""
+        latest, started = live.finished or live.progress, live.started
+        limit_per_s = started.limit_per_s if started is not None else None
+        self._share.setVisible(latest is not None and limit_per_s is not None)
+        if latest is not None and limit_per_s is not None:
+            self._share.set_value(fmt.percent(100 * latest.uncapped_work_per_s / limit_per_s))
+
     def _show_result(self, finished: Finished | None) -> None:
-        """What is known at the end only, and where the device was measured; else not there."""
-        share = finished.limit_share if finished else None
+        """What is known at the end only, and where it could be measured; else not there."""
         energy_j = finished.energy_j if finished else None
-        self._share.setVisible(share is not None)
+        stability = finished.stability_percent if finished else None
         self._energy.setVisible(energy_j is not None)
-        if share is not None:
-            self._share.set_value(fmt.percent(100 * share))
+        self._stability.setVisible(stability is not None)
         if energy_j is not None:
             self._energy.set_value(str(fmt.energy(energy_j)))
+        if stability is not None:
+            steady = stability >= STABLE_PERCENT
+            self._stability.set_value(fmt.percent(stability), Tone.OK if steady else Tone.WARN)
+
+    def _show_faults(self, live: LiveRun) -> None:
+        latest = live.finished or live.progress
+        faults = latest.faults if latest is not None else ()
+        self._faults.setVisible(bool(faults))
+        self._faults.set_text("\n".join(faults[:_MOST_FAULTS]))
 
     def _show_failure(self, failed: Failed) -> None:
         first, _, rest = failed.reason.partition("\n")
         self._failure_text.set_text(first)
         self._failure_details.set_text(rest.strip())
         self._failure_details.setVisible(bool(rest.strip()))
+
+
+def _rate_bars(live: LiveRun, run: Run) -> list[Bar]:
+    """The mean rate so far beside the full speed, the limit, and what others published."""
+    latest, started = live.finished or live.progress, live.started
+    if latest is None or started is None or latest.seconds == 0:
+        return []
+    bars = [Bar(translate("RateBars", "Measured"), latest.work / latest.seconds, Tone.ACCENT)]
+    if run.cap_percent < 100:
+        full = translate("RateBars", "While it may work")
+        bars.append(Bar(full, latest.uncapped_work_per_s, Tone.WARN))
+    if started.limit_per_s is not None:
+        limit = translate("RateBars", "Limit of this device")
+        bars.append(Bar(limit, started.limit_per_s, Tone.SECONDARY))
+    published = published_for(live.gpu.name, run.workload) if live.gpu else None
+    if published is not None and published.hash_per_s:
+        others = translate("RateBars", "Published for this card")
+        bars.append(Bar(others, published.hash_per_s, Tone.BORDER))
+    if published is not None and published.lhr_hash_per_s:
+        limited = translate("RateBars", "With NVIDIA's limiter")
+        bars.append(Bar(limited, published.lhr_hash_per_s, Tone.BORDER))
+    return bars
