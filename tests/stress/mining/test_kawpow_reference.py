@@ -142,7 +142,7 @@ def test_a_program_has_the_steps_of_the_specification() -> None:
         program = program_of(period)
         kinds = [type(step) for step in program.steps]
         assert kinds == [CacheRead, Math] * 11 + [Math] * 7
-        assert [merge.register for merge in program.page_merges][0] == 0
+        assert program.page_merges[0].register == 0
         assert len(program.page_merges) == 4
         assert all(step.first != step.second for step in program.steps if isinstance(step, Math))
     assert program_of(3) != program_of(4)
