@@ -29,6 +29,34 @@ WORKLOADS: tuple[WorkloadInfo, ...] = (
         probe_knobs={"epoch": 0, "dag_mib": 64},
     ),
     WorkloadInfo(
+        name="mining.kawpow",
+        family=Family.MINING,
+        title="KawPoW",
+        summary="Ravencoin's proof of work: a random program that changes, and large random reads.",
+        unit="hash",
+        kernel="mining_kawpow.cl",
+        host="gpupanel.stress.mining.kawpow:Kawpow",
+        knobs=(
+            Knob("epoch", 0, 0, 0, 2047, "Epoch whose table is used; epoch 0 is 1 GiB."),
+            Knob(
+                "dag_mib", 0, 64, 0, 32768,
+                "Reduce the table to its first MiB, for small devices; 0 is the whole epoch.",
+            ),
+            Knob(
+                "program_seconds", 20, 20, 1, 3600,
+                "Seconds until the next random program; on the network it is some 180.",
+            ),
+        ),
+        readings=(
+            Reading("block_height", "Block", "", "Height of the made-up chain."),
+            Reading("programs", "Programs", "", "Random programs that the run has used."),
+            Reading(
+                "compile_s", "Compile time", "s",
+                "What the present program took to compile, beside the one before it.",
+            ),
+        ),
+    ),
+    WorkloadInfo(
         name="mining.sha256d",
         family=Family.MINING,
         title="SHA-256d",

@@ -22,8 +22,7 @@ from gpupanel.stress.mining.kheavyhash import KHeavyHash
 from gpupanel.stress.mining.miner import Miner
 from gpupanel.stress.mining.search import FOUND_MAX, STRIPES, Found, Search, SearchKernel
 from gpupanel.stress.mining.sha256d import Sha256d
-from gpupanel.stress.worker import host_class
-from gpupanel.stress.workload import Chunk, Device
+from gpupanel.stress.workload import Chunk, Device, host_class
 
 DeviceOf = Callable[[int], Device]
 Load = Sha256d | KHeavyHash | Autolykos2
