@@ -17,6 +17,7 @@ typedef int I;
 typedef uint U;
 #define ANY(mask) ((mask) != 0)
 #define PICK(mask, yes, no) ((mask) ? (yes) : (no))
+#define PICK_I(mask, yes, no) ((mask) ? (yes) : (no))
 #define LOAD(from) (*(from))
 #define STORE(value, to) (*(to) = (value))
 #define INT(x) convert_int(x)
@@ -30,6 +31,7 @@ typedef int8 I;
 typedef uint8 U;
 #define ANY(mask) any_of_8(mask)
 #define PICK(mask, yes, no) select((F)(no), (F)(yes), mask)
+#define PICK_I(mask, yes, no) select((I)(no), (I)(yes), mask)
 #define LOAD(from) vload8(0, from)
 #define STORE(value, to) vstore8(value, 0, to)
 #define INT(x) convert_int8(x)
@@ -43,6 +45,7 @@ typedef int16 I;
 typedef uint16 U;
 #define ANY(mask) any_of_8((mask).lo | (mask).hi)
 #define PICK(mask, yes, no) select((F)(no), (F)(yes), mask)
+#define PICK_I(mask, yes, no) select((I)(no), (I)(yes), mask)
 #define LOAD(from) vload16(0, from)
 #define STORE(value, to) vstore16(value, 0, to)
 #define INT(x) convert_int16(x)

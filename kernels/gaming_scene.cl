@@ -140,10 +140,10 @@ static Surface surface_at(__global const float *tick, __global const int *textur
     s.albedo = rgb(0.0f, 0.0f, 0.0f);
     s.roughness = (F)(1.0f);
     if (ANY(what == POOL)) of_pool(ripples, p, what == POOL, &s);
-    I left = PICK(what >= 0, what, (I)(INSTANCES));
+    I left = PICK_I(what >= 0, what, INSTANCES);
     for (int i = lowest(left); i < INSTANCES; i = lowest(left)) {
         of_instance(instance_of(tick, i), texture, p, left == i, &s);
-        left = PICK(left == i, (I)(INSTANCES), left);
+        left = PICK_I(left == i, INSTANCES, left);
     }
     return s;
 }
