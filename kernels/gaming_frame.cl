@@ -398,7 +398,7 @@ __kernel void shade(__global const float *restrict tick, __global const int *res
         here = add(here, add(from_lamps(tick, &m, p), from_sky(&m, roughness, share)));
         here = choose(finish == 0, scale(albedo, (F)(LAMP_LIGHT)), here);
         F far = z * 0.011f, fog = 1.0f - 1.0f / (1.0f + far * far * far);
-        V3 level = unit(v3(d.x, max(d.y, (F)(0.02f)), d.z));
+        V3 level = unit(v3(d.x, max(d.y, (F)(0.0f)), d.z));
         colour = choose(met, blend(here, air(level), fog), colour);
     }
     STORE(colour.x, light + at);

@@ -27,8 +27,8 @@
 #define POOL (-1)
 
 #define SUN rgb(0.60036f, 0.42025f, -0.68041f)
-#define SUN_LIGHT rgb(5.2f, 3.5f, 2.15f)
-#define LAMP_LIGHT 9.0f
+#define SUN_LIGHT rgb(4.6f, 3.1f, 1.9f)
+#define LAMP_LIGHT 6.5f
 #define BEVEL 0.07f
 
 static __global const float *instance_of(__global const float *tick, int i)
@@ -157,8 +157,8 @@ static V3 air(V3 d)
     F low2 = low * low, low4 = low2 * low2;
     F s = max(dot3(d, SUN), (F)(0.0f));
     F toward = 0.5f + 0.5f * dot3(d, SUN);
-    V3 horizon = blend(rgb(0.36f, 0.36f, 0.50f), rgb(1.45f, 0.80f, 0.46f), toward * toward);
-    V3 colour = blend(rgb(0.045f, 0.105f, 0.255f), horizon, 0.35f * low2 + 0.65f * low4 * low4);
+    V3 horizon = blend(rgb(0.30f, 0.30f, 0.44f), rgb(1.30f, 0.66f, 0.36f), toward * toward);
+    V3 colour = blend(rgb(0.035f, 0.080f, 0.200f), horizon, 0.15f * low2 + 0.85f * low4 * low4);
     F s2 = s * s, s4 = s2 * s2, s8 = s4 * s4, s32 = s8 * s8 * s8 * s8;
     colour = add(colour, scale(rgb(1.0f, 0.46f, 0.18f), 0.22f * s8 + 0.7f * s32));
     return blend(colour, rgb(0.10f, 0.09f, 0.10f), sat(-5.0f * d.y));

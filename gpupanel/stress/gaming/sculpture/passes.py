@@ -56,6 +56,11 @@ class Size:
         across = [-(-edge // TILE) for edge in (self.width, self.height, self.map_edge)]
         return across[0] * across[1], across[2] ** 2
 
+    @property
+    def occlusion_reach(self) -> int:
+        """Pixels that ambient occlusion looks away from a pixel, at most."""
+        return self.height // 16 + 1
+
     def memory_bytes(self) -> int:
         """What one ``Passes`` allocates."""
         planes = (4 + 1 + 3 + 2 * 3) * self.plane
@@ -127,6 +132,12 @@ class Passes:
         self.buffers = self._allocate(textures)
         self._kernels = (self._arguments(programs, 0), self._arguments(programs, 1))
 
+    def begin(self) -> cl.Event:
+        """The first command of a frame: when it was queued, the host began the frame."""
+        return self._cl.enqueue_fill_buffer(
+            self._queue, self.buffers["bounds"], np.float32(0.0), 0, 4
+        )
+
     def upload(
         self, frame: int, tick: NDArray[np.float32], ripples: NDArray[np.uint8]
     ) -> list[cl.Event]:
@@ -143,7 +154,7 @@ class Passes:
         self._transfer.flush()
         return events
 
-    def sort(self, frame: int, uploaded: list[cl.Event]) -> tuple[cl.Event, cl.Event]:
+    def sort(self, frame: int, uploaded: list[cl.Event]) -> list[cl.Event]:
         """Project the instances and bin them, once they are there."""
         shares = scene.INSTANCES // 32 // _BIN_SHARE
         kernels = self._kernels[frame % 2]
@@ -151,7 +162,7 @@ class Passes:
         projected = self._cl.enqueue_nd_range_kernel(
             self._queue, kernels["project"], (scene.INSTANCES,), (64,), wait_for=uploaded
         )
-        return projected, self._enqueue(frame, "bin", (sum(self.size.tiles), shares))
+        return [projected, self._enqueue(frame, "bin", (sum(self.size.tiles), shares))]
 
     def rows(self, frame: int, name: str, first_row: int, last_row: int) -> cl.Event:
         """One pass over rows of the picture, or of the map for ``shadow``."""
@@ -164,25 +175,33 @@ class Passes:
     def glow(self, frame: int) -> list[cl.Event]:
         """What is too bright, and its halo."""
         items = (GLOW_X // min(self._lanes, 8), GLOW_Y)
-        return [self._enqueue(frame, name, items) for name in ("bright", "blur_across", "blur_down")]
+        return [
+            self._enqueue(frame, name, items) for name in ("bright", "blur_across", "blur_down")
+        ]
 
-    def start_with(self, frame: int, history: cl.Buffer) -> cl.Event:
-        """Take over a copy of the history that ``frame`` reads."""
-        return self._cl.enqueue_copy(self._queue, self.buffers[f"history{1 - frame % 2}"], history)
+    def start_from(self, other: Passes, frame: int) -> cl.Event:
+        """Take over the history that ``other`` is about to draw ``frame`` with."""
+        name = f"history{1 - frame % 2}"
+        return self._cl.enqueue_copy(self._queue, self.buffers[name], other.buffers[name])
 
-    def copy_history(self, frame: int, into: cl.Buffer) -> cl.Event:
-        """Keep the history that ``frame`` reads."""
-        return self._cl.enqueue_copy(self._queue, into, self.buffers[f"history{1 - frame % 2}"])
+    def read(self, name: str) -> tuple[NDArray[np.uint32], cl.Event]:
+        """Start to copy a buffer: the array that fills, and when it is full."""
+        array = np.empty(self.buffers[name].size // 4, np.uint32)
+        copied = self._cl.enqueue_copy(self._queue, array, self.buffers[name], is_blocking=False)
+        return array, copied
 
-    def read(
-        self, name: str, first_word: int = 0, words: int | None = None
+    def read_rows(
+        self, name: str, planes: int, first_row: int, last_row: int
     ) -> tuple[NDArray[np.uint32], cl.Event]:
-        """Start to copy some of a buffer: the array that fills, and when it is full."""
-        buffer = self.buffers[name]
-        array = np.empty(buffer.size // 4 if words is None else words, np.uint32)
+        """The same for rows of planes: an array ``(planes, rows, stride)``."""
+        rows, row_bytes = last_row - first_row, 4 * self.size.stride
+        array = np.empty((planes, rows, self.size.stride), np.uint32)
         copied = self._cl.enqueue_copy(
-            self._queue, array, buffer, src_offset=4 * first_word, is_blocking=False
-        )
+            self._queue, array, self.buffers[name], is_blocking=False,
+            buffer_origin=(0, first_row, 0), host_origin=(0, 0, 0), region=(row_bytes, rows, planes),
+            buffer_pitches=(row_bytes, 4 * self.size.plane),
+            host_pitches=(row_bytes, row_bytes * rows),
+        )  # fmt: skip
         return array, copied
 
     def _allocate(self, textures: Textures) -> dict[str, cl.Buffer]:

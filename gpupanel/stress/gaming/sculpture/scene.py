@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 _BALLS = INSTANCES - PILLARS - LAMPS
 _HALF = np.array([0.43, 1.9, 0.43])
-_IVORY, _SLATE, _TEAL = [0.80, 0.76, 0.69], [0.13, 0.16, 0.21], [0.03, 0.30, 0.33]
+_IVORY, _SLATE, _TEAL = [0.66, 0.61, 0.54], [0.075, 0.105, 0.16], [0.02, 0.26, 0.29]
 _COPPER, _GOLD, _STEEL = [0.93, 0.52, 0.36], [1.0, 0.76, 0.38], [0.72, 0.74, 0.78]
 _SOURCES = np.array([[0.0, 0.0], [13.0, -9.0], [-12.0, 11.0]])
 _WAVES = np.array([[0.62, 0.55, 1.5], [0.42, 0.45, 1.1], [0.34, 0.72, 1.9]])
@@ -116,7 +116,7 @@ class Sculpture:
         lamps, balls = self._still[:LAMPS], self._still[LAMPS:-PILLARS]
         lamps[:, 3] = 0.22 + 0.16 * rng.random(LAMPS)
         warm = (np.arange(LAMPS) % 4 != 0)[:, None]
-        lamps[:, 20:23] = np.where(warm, [1.0, 0.50, 0.16], [0.22, 0.72, 1.0])
+        lamps[:, 20:23] = np.where(warm, [1.0, 0.44, 0.11], [0.16, 0.62, 1.0])
         balls[:, 3] = 0.10 + 0.42 * rng.random(_BALLS) ** 3
         palette = np.array([_GOLD, _STEEL, _COPPER, _IVORY, _TEAL])
         finish = np.array([-0.16, -0.10, -0.24, 0.30, 0.22])
@@ -128,13 +128,13 @@ class Sculpture:
     def _paint_pillars(self, rng: np.random.Generator) -> None:
         pillars = self._still[-PILLARS:]
         pillars[:, 3] = np.linalg.norm(_HALF)
-        pillars[:, 20:23], pillars[:, 23] = _IVORY, 0.42
+        pillars[:, 20:23], pillars[:, 23] = _SLATE, 0.34
         lot = rng.random(PILLARS)
         far = np.hypot(*self._places.T)
         for colour, finish, chosen in (
-            (_SLATE, 0.34, lot < 0.22 + 0.5 * np.clip((far - 14.0) / 9.0, 0.0, 1.0)),
-            (_TEAL, 0.22, (lot > 0.86) & (lot < 0.94)),
-            (_COPPER, -0.30, lot >= 0.94),
+            (_IVORY, 0.42, lot < 0.34 - 0.012 * far),
+            (_TEAL, 0.22, (lot > 0.84) & (lot < 0.92)),
+            (_COPPER, -0.30, lot >= 0.92),
         ):
             pillars[chosen, 20:23], pillars[chosen, 23] = colour, finish
 
@@ -187,9 +187,9 @@ def _camera(frame: int) -> Floats:
     header = np.zeros(HEADER)
     for at, moment in ((0, frame), (16, frame - 1)):
         time = moment / FRAMES_PER_S
-        turn = 2.25 + 0.05 * time
-        eye = np.array([27.0 * np.cos(turn), 9.5 + 2.0 * np.sin(0.13 * time), 27.0 * np.sin(turn)])
-        forward = np.array([0.0, 2.4, 0.0]) - eye
+        turn = 0.35 + 0.8 * np.sin(0.06 * time)
+        eye = np.array([24.0 * np.cos(turn), 8.6 + 1.6 * np.sin(0.13 * time), 24.0 * np.sin(turn)])
+        forward = np.array([0.0, 3.0, 0.0]) - eye
         forward /= np.linalg.norm(forward)
         right = np.cross(forward, [0.0, 1.0, 0.0])
         right /= np.linalg.norm(right)
