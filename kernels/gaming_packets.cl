@@ -24,6 +24,7 @@ typedef uint U;
 #define FLOAT(x) convert_float(x)
 #define AS_FLOAT(x) as_float(x)
 #define AS_INT(x) as_int(x)
+#define AS_UINT(x) as_uint(x)
 #define LANE_NUMBERS 0.0f
 #elif LANES == 8
 typedef float8 F;
@@ -38,6 +39,7 @@ typedef uint8 U;
 #define FLOAT(x) convert_float8(x)
 #define AS_FLOAT(x) as_float8(x)
 #define AS_INT(x) as_int8(x)
+#define AS_UINT(x) as_uint8(x)
 #define LANE_NUMBERS (float8)(0, 1, 2, 3, 4, 5, 6, 7)
 #elif LANES == 16
 typedef float16 F;
@@ -52,6 +54,7 @@ typedef uint16 U;
 #define FLOAT(x) convert_float16(x)
 #define AS_FLOAT(x) as_float16(x)
 #define AS_INT(x) as_int16(x)
+#define AS_UINT(x) as_uint16(x)
 #define LANE_NUMBERS (float16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 #else
 #error "LANES is 1, 8 or 16"
