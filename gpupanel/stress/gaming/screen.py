@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import numpy as np  # noqa: TID253 - worker process only
-
 if TYPE_CHECKING:
+    import numpy as np
     import pyopencl as cl
     from numpy.typing import NDArray
 

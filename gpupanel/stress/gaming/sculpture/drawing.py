@@ -195,8 +195,8 @@ class Drawing(ABC):
         array = np.empty((planes, rows, self.size.stride), np.uint32)
         copied = self._cl.enqueue_copy(
             self._queue, array, self.buffers[name], is_blocking=False,
-            buffer_origin=(0, first_row, 0), host_origin=(0, 0, 0), region=(row_bytes, rows, planes),
-            buffer_pitches=(row_bytes, 4 * self.size.plane),
+            buffer_origin=(0, first_row, 0), host_origin=(0, 0, 0),
+            region=(row_bytes, rows, planes), buffer_pitches=(row_bytes, 4 * self.size.plane),
             host_pitches=(row_bytes, row_bytes * rows),
         )  # fmt: skip
         return array, copied
@@ -204,7 +204,7 @@ class Drawing(ABC):
     # ---- kernels -------------------------------------------------------------------------
 
     def _kernel(
-        self, program: cl.Program, kernel: str, parity: int, names: str, last: Any = None
+        self, program: cl.Program, kernel: str, parity: int, names: str, last: object = None
     ) -> cl.Kernel:
         """A kernel with its buffers set, and then ``last``, else the sizes: setting costs time."""
         vector, size = self._cl.cltypes, self.size
@@ -225,7 +225,9 @@ class Drawing(ABC):
             "develop": self._kernel(post, "develop", parity, "history glow picture"),
         }
 
-    def _rows(self, frame: int, strip: Strip, edge: int, wait_for: Any = None) -> cl.Event:
+    def _rows(
+        self, frame: int, strip: Strip, edge: int, wait_for: list[cl.Event] | None = None
+    ) -> cl.Event:
         """One pass over rows that are ``edge`` pixels long."""
         items = (edge // self._lanes, strip.last - strip.first)
         event = self._enqueue(frame, strip.name, items, strip.first, wait_for)
@@ -244,7 +246,7 @@ class Drawing(ABC):
         name: str,
         items: tuple[int, int],
         first_row: int = 0,
-        wait_for: Any = None,
+        wait_for: list[cl.Event] | None = None,
     ) -> cl.Event:
         group = _GROUP if self._lanes == 1 else (1, 1)
         rounded = tuple(-(-count // by) * by for count, by in zip(items, group, strict=True))

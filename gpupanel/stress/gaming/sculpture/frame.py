@@ -6,10 +6,7 @@ Worker process only.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-import numpy as np  # noqa: TID253 - worker process only
-from numpy.typing import NDArray  # noqa: TID253 - worker process only
+from typing import TYPE_CHECKING, Any
 
 from gpupanel.model.errors import WorkloadError
 from gpupanel.model.roofline import Ceiling, Cost
@@ -22,8 +19,11 @@ from gpupanel.stress.gaming.sculpture.loop import FrameLoop
 from gpupanel.stress.gaming.sculpture.passes import KERNEL_FILE, TAPS, Passes, strips
 from gpupanel.stress.workload import Check, Device
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 _SELF_TEST_FRAMES = (128, 129, 130)
-_SELF_TEST_SAMPLES = 500
+_SELF_TEST_SAMPLES = 200
 
 
 class Frame(FrameLoop):

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np  # noqa: TID253 - worker process only
-from numpy.typing import NDArray  # noqa: TID253 - worker process only
 
 from gpupanel.stress.gaming.sculpture import post_oracle
 from gpupanel.stress.gaming.sculpture.drawing import Drawing
@@ -33,11 +33,15 @@ from gpupanel.stress.gaming.sculpture.passes import occlusion_reach
 from gpupanel.stress.gaming.sculpture.post_oracle import Rows
 from gpupanel.stress.workload import Check
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 _HISTORY_REACH = 16
 """Rows that hardly anything in the scene moves beyond from one frame to the next."""
 
-_EDGE_PX = 1.0 / 16.0
-"""A ray that passes an edge this close may be on its other side in single precision."""
+_EDGES_PX = np.array([1.0 / 16.0, 1.0 / 512.0])
+"""A ray that passes an edge this close may be on its other side in single precision; where two
+edges leave a narrow gap, only the nearer place is in it."""
 
 _AROUND = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1], [-1, 0], [1, 0], [0, -1], [0, 1]])
 
@@ -80,7 +84,11 @@ def checks_of(
         pixels = _Pixels(kept, band, *band.pixels(kept.size.width, samples, rng))
         for name, values in pixels.off(oracle, host.taps, sun_map).items():
             off.setdefault(name, []).append(values)
-    given = {"tick": host.tick, "ripples": host.ripples, "texture": host.texture}
+    given: dict[str, NDArray[Any]] = {
+        "tick": host.tick,
+        "ripples": host.ripples,
+        "texture": host.texture,
+    }
     checks = [same_memory(kept, given), alive(kept)]
     checks += [judged(name, np.concatenate(parts)) for name, parts in off.items()]
     named = f"frame {kept.frame}, "
@@ -125,40 +133,42 @@ class _Pixels:
 
 
 def _raster_off(oracle: FrameOracle, columns: Integers, rows: Integers, device: Seen) -> Floats:
-    def off(x: Floats, y: Floats, which: Integers) -> Floats:
-        exact = oracle.raster(x, y)
-        apart = (
-            (np.abs(exact.depth - device.depth[which]) / exact.depth / 1e-3)[None, :],
-            np.abs(exact.normal - device.normal[:, which]) / (2.0 * LEVEL),
-            np.abs(exact.levels - device.levels[:, which]) / 2.0,
-            np.abs(exact.motion - device.motion[:, which]) / 0.02,
-        )
-        worst: Floats = np.vstack(apart).max(axis=0)
-        return worst
+    def exact(x: Floats, y: Floats) -> Floats:
+        return _in_tolerances(oracle.raster(x, y))
 
-    return _off_beside_edges(off, columns, rows)
+    return _off_beside_edges(exact, columns, rows, _in_tolerances(device))
+
+
+def _in_tolerances(seen: Seen) -> Floats:
+    """All of a pixel's G-buffer, ``(10, N)``, such that a difference of 1 is the most allowed."""
+    depth = np.log(seen.depth)[None, :] * 1000.0
+    parts = (depth, seen.normal / (2.0 * LEVEL), seen.levels / 2.0, seen.motion / 0.02)
+    return np.vstack(parts)
 
 
 def _map_off(oracle: FrameOracle, sun_map: Floats, columns: Integers, rows: Integers) -> Floats:
-    def off(x: Floats, y: Floats, which: Integers) -> Floats:
-        return np.abs(oracle.shadow(x, y) - sun_map[rows[which], columns[which]]) / 0.02
+    def exact(x: Floats, y: Floats) -> Floats:
+        return oracle.shadow(x, y)[None, :] / 0.02
 
-    return _off_beside_edges(off, columns, rows)
+    return _off_beside_edges(exact, columns, rows, sun_map[None, rows, columns] / 0.02)
 
 
 def _off_beside_edges(
-    off: Callable[[Floats, Floats, Integers], Floats], columns: Integers, rows: Integers
+    exact: Callable[[Floats, Floats], Floats], columns: Integers, rows: Integers, device: Floats
 ) -> Floats:
-    """``off`` of pixels; at an edge, what a ray close by sees is right as well.
+    """How far the device is from the oracle; at an edge, from all that rays close by meet.
 
-    Single and double precision may disagree on which side of an edge a ray passes.
+    Single and double precision may disagree on which side of an edge a ray passes, and on where
+    it meets a surface that it grazes.
     """
     x, y = columns.astype(np.float64), rows.astype(np.float64)
-    values = off(x, y, np.arange(x.size))
-    for across, down in _EDGE_PX * _AROUND:
-        doubtful = np.flatnonzero(~(values <= 1.0))
-        if not doubtful.size:
-            break
-        beside = off(x[doubtful] + across, y[doubtful] + down, doubtful)
-        values[doubtful] = np.where(beside <= 1.0, beside, values[doubtful])
-    return values
+    low = exact(x, y)
+    off: Floats = np.abs(low - device).max(axis=0)
+    doubtful = np.flatnonzero(~(off <= 1.0))
+    low = high = low[:, doubtful]
+    for across, down in (_EDGES_PX[:, None, None] * _AROUND).reshape(-1, 2):
+        beside = exact(x[doubtful] + across, y[doubtful] + down)
+        low, high = np.minimum(low, beside), np.maximum(high, beside)
+    outside = np.maximum(low - device[:, doubtful], device[:, doubtful] - high)
+    off[doubtful] = outside.max(axis=0)
+    return off

@@ -8,16 +8,19 @@ alone: edges are where they may disagree. Worker process only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np  # noqa: TID253 - worker process only
-from numpy.typing import NDArray  # noqa: TID253 - worker process only
 
 from gpupanel.stress.gaming import shapes
 from gpupanel.stress.gaming.sculpture import oracle
-from gpupanel.stress.gaming.sculpture.oracle import Floats, Integers, Sculpted
 from gpupanel.stress.gaming.sculpture.drawing import FAR, Size
+from gpupanel.stress.gaming.sculpture.oracle import Floats, Integers, Sculpted
 from gpupanel.stress.gaming.sculpture.post_oracle import Rows, Words, between
 from gpupanel.stress.gaming.sculpture.scene import FIELD_OF_VIEW, LAMPS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAP_HALF, MAP_FAR = 25.0, 40.0
 _MAP_X = shapes.colour(-0.74984, 0.0, -0.66162)
@@ -202,12 +205,9 @@ class FrameOracle:
     ) -> Floats:
         """The history after this frame, ``(3, N)``."""
         width, height = self._size.width, self._size.height
-        near = np.stack(
-            [
-                _tamed(light.floats(np.clip(columns + x, 0, width - 1), np.clip(rows + y, 0, height - 1)))
-                for y in (-1, 0, 1) for x in (-1, 0, 1)
-            ]
-        )  # fmt: skip
+        beside = [np.clip(columns + x, 0, width - 1) for x in (-1, 0, 1)]
+        below = [np.clip(rows + y, 0, height - 1) for y in (-1, 0, 1)]
+        near = np.stack([_tamed(light.floats(x, y)) for y in below for x in beside])
         tent = np.outer([0.25, 0.5, 0.25], [0.25, 0.5, 0.25]).ravel()
         smooth = np.tensordot(tent, near, axes=1)
         if self._camera[15] == 0.0:
@@ -218,7 +218,7 @@ class FrameOracle:
         old = np.clip(
             _tamed(between(before, x, y, (width, height))), near.min(axis=0), near.max(axis=0)
         )
-        return _untamed(np.where(known, shapes.blend(old, near[4], np.float64(0.10)), smooth))
+        return _untamed(np.where(known, old + 0.10 * (near[4] - old), smooth))
 
 
 @dataclass(frozen=True, slots=True)

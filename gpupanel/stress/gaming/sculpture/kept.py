@@ -20,7 +20,8 @@ from gpupanel.stress.gaming.sculpture.drawing import (
     Drawing,
     Size,
 )
-from gpupanel.stress.gaming.sculpture.post_oracle import Floats, Integers, Rows, bright, halo
+from gpupanel.stress.gaming.sculpture.oracle import Floats, Integers
+from gpupanel.stress.gaming.sculpture.post_oracle import Rows, bright, halo
 from gpupanel.stress.workload import Check
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np  # noqa: TID253 - worker process only
-from numpy.typing import NDArray  # noqa: TID253 - worker process only
 
 from gpupanel.model.errors import WorkloadError
 from gpupanel.stress.gaming.scene import TEXELS
@@ -27,6 +26,7 @@ from gpupanel.stress.workload import Check, Chunk, Device, Report, Variant, lane
 
 if TYPE_CHECKING:
     import pyopencl as cl
+    from numpy.typing import NDArray
 
 _PROFILED = 8
 """One of so many frames tells what its passes took: reading an event's times costs time."""

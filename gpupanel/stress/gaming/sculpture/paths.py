@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np  # noqa: TID253 - worker process only
-from numpy.typing import NDArray  # noqa: TID253 - worker process only
 
 from gpupanel.stress.gaming.sculpture import scene
 from gpupanel.stress.gaming.sculpture.drawing import TICK_WORDS, Drawing, Programs, Size, Strip
 
 if TYPE_CHECKING:
     import pyopencl as cl
+    from numpy.typing import NDArray
 
 KERNEL_FILE = "gaming_pathtrace.cl"
 CLUSTER = 16

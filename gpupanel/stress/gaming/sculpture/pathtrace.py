@@ -15,7 +15,7 @@ from gpupanel.model.errors import WorkloadError
 from gpupanel.model.roofline import Cost
 from gpupanel.stress.gaming.scene import TEXELS
 from gpupanel.stress.gaming.sculpture import post_oracle, scene
-from gpupanel.stress.gaming.sculpture.drawing import Programs, Size
+from gpupanel.stress.gaming.sculpture.drawing import Drawing, Programs, Size
 from gpupanel.stress.gaming.sculpture.kept import (
     SAMPLES_PER_BAND,
     Kept,
@@ -64,6 +64,8 @@ class Pathtrace(FrameLoop):
         size = Size(height * 16 // 9, height, ripple_edge=256)
         super().__init__(device, size, strips(size, is_cpu=device.is_cpu), seed)
         self._plan = Plan(knobs["paths"], knobs["bounces"])
+        self._moment = -1
+        self._still: dict[str, NDArray[Any]] = {}
 
     def self_test(self, vectors: Mapping[str, Any] | None = None) -> list[Check]:
         """Two small frames, sampled pixels of the second against the oracle.
@@ -103,14 +105,17 @@ class Pathtrace(FrameLoop):
 
     def _tick(self, frame: int) -> dict[str, NDArray[Any]]:
         moment = scene_frame(frame)
-        tick, clusters = clustered(self._scene.tick(moment))
-        ripples = self._ripples[moment % scene.RIPPLE_FRAMES]
-        return {"tick": tick, "clusters": clusters, "ripples": ripples}
+        if moment != self._moment:
+            tick, clusters = clustered(self._scene.tick(moment))
+            ripples = self._ripples[moment % scene.RIPPLE_FRAMES]
+            self._moment = moment
+            self._still = {"tick": tick, "clusters": clusters, "ripples": ripples}
+        return self._still
 
     def _keep_rows(self, frame: int) -> Kept:
         return self._kept_from(self._shown, frame, choose_bands(self._size, self._rng))
 
-    def _kept_from(self, paths: Any, frame: int, bands: list[tuple[int, int]]) -> Kept:
+    def _kept_from(self, paths: Drawing, frame: int, bands: list[tuple[int, int]]) -> Kept:
         before = {"before": Planes(f"history{1 - frame % 2}", 3, 0)}
         return Kept(paths, frame, bands, ("tick", "clusters", "ripples"), before)
 

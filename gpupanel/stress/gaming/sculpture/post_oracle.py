@@ -37,7 +37,7 @@ class Rows:
 
     def depth(self, columns: Integers, rows: Integers) -> Floats:
         """The first plane alone, ``(N,)``."""
-        words = self.words[0, rows - self.first, columns + self.margin]
+        words: Words = self.words[0, rows - self.first, columns + self.margin]
         return words.view(np.float32).astype(np.float64)
 
     def at(self, columns: Integers, rows: Integers) -> Words:
@@ -81,7 +81,8 @@ def halo(bright: Floats) -> Floats:
 def develop(size: Size, columns: Integers, rows: Integers, after: Rows, glow: Rows) -> Floats:
     """What the screen shows, ``(3, N)`` of 0 to 255, not yet rounded down."""
     per = GLOW_Y / size.height
-    halo = between(glow, (columns + 0.5) * per - 0.5, (rows + 0.5) * per - 0.5, (GLOW_X, GLOW_Y))
+    across, down = (at.astype(np.float64) * per + 0.5 * per - 0.5 for at in (columns, rows))
+    halo = between(glow, across, down, (GLOW_X, GLOW_Y))
     x = (columns + 0.5) * 2.0 / size.width - 1.0
     y = (rows + 0.5) * 2.0 / size.height - 1.0
     r2 = x * x + y * y

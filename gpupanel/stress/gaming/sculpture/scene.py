@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np  # noqa: TID253 - worker process only
 from numpy.typing import NDArray  # noqa: TID253 - worker process only
 
-from gpupanel.stress.gaming.scene import FRAMES_PER_S, TEXELS, noise
+from gpupanel.stress.gaming.scene import FRAMES_PER_S, noise
 
 INSTANCES = 2048
 LAMPS = 24
@@ -37,13 +37,13 @@ _WAVES = np.array([[0.62, 0.55, 1.5], [0.42, 0.45, 1.1], [0.34, 0.72, 1.9]])
 
 
 def texture(seed: int) -> NDArray[np.uint8]:
-    """Four repeating noises, ``(TEXELS, TEXELS, 4)``: veins, grain, clouds, scratches."""
+    """Four repeating noises, ``(512, 512, 4)``: veins, grain, clouds, scratches."""
     rng = np.random.default_rng([seed, 11])
     veins = 1.0 - np.minimum(3.0 * np.abs(noise(rng, 1.9, 2)), 1.0)
     grain = 0.5 + 0.20 * noise(rng, 0.9, 20)
     clouds = 0.5 + 0.2 * noise(rng, 1.9, 2)
-    scratches = noise(rng, 0.6, 8)
-    scratches = sum(np.roll(scratches, shift, axis=1) for shift in range(-6, 7)) / 13.0
+    fine = noise(rng, 0.6, 8)
+    scratches = np.mean([np.roll(fine, shift, axis=1) for shift in range(-6, 7)], axis=0)
     layers = (veins, grain, clouds, 0.5 + 0.25 * scratches / scratches.std())
     return np.clip(np.rint(np.stack(layers, axis=-1) * 255.0), 0, 255).astype(np.uint8)
 
