@@ -32,7 +32,7 @@ TABLE_LOG2 = 21
 
 # Equal parts of additions, exclusive ors and shifts, in chains that do not wait for each other.
 CEILINGS = """
-#define STEP(x) x += 0x9e3779b9u; x ^= seed; x <<= 1; x += seed; x ^= 0x7f4a7c15u; x >>= 1;
+#define STEP(x) x += seed; x ^= x >> 3; x += 0x9e3779b9u; x ^= x << 5;
 kernel void int32(global uint *out, uint seed, uint rounds)
 {
     uint16 a = seed + get_global_id(0), b = a + 1, c = a + 2, d = a + 3;

@@ -30,14 +30,22 @@ Load = Sha256d | KHeavyHash | Autolykos2
 LoadOf = Callable[[str, int], Load]
 
 ALL = 2**64 - 1
-LOADS = {"sha256d": Sha256d, "kheavyhash": KHeavyHash, "autolykos2": Autolykos2}
+LOADS: dict[str, type[Sha256d] | type[KHeavyHash] | type[Autolykos2]] = {
+    "sha256d": Sha256d,
+    "kheavyhash": KHeavyHash,
+    "autolykos2": Autolykos2,
+}
 # Which 8 bytes of a hash are the most significant, and in which order they are read.
 TOP = {
     "sha256d": (slice(28, 32), "little"),
     "kheavyhash": (slice(24, 32), "little"),
     "autolykos2": (slice(0, 8), "big"),
 }
-KNOBS = {"sha256d": {}, "kheavyhash": {}, "autolykos2": {"height": 614400, "table_log2": 14}}
+KNOBS: dict[str, dict[str, int]] = {
+    "sha256d": {},
+    "kheavyhash": {},
+    "autolykos2": {"height": 614400, "table_log2": 14},
+}
 EVERY_LOAD = pytest.mark.parametrize("name", list(LOADS))
 WIDTHS = pytest.mark.parametrize("lanes", [1, 8, 16])
 
@@ -267,7 +275,8 @@ def test_a_device_that_returns_nothing_is_reported(
 @EVERY_LOAD
 def test_the_catalogue_names_the_load_and_its_knobs(device_of: DeviceOf, name: str) -> None:
     info = WORKLOAD_BY_NAME[f"mining.{name}"]
-    assert host_class(info) is LOADS[name]
+    host: object = host_class(info)
+    assert host is LOADS[name]
     defaults = {knob.name: knob.default_cpu for knob in info.knobs}
     assert defaults.keys() == KNOBS[name].keys()
     load = LOADS[name](device_of(16), defaults, 1)
@@ -298,7 +307,7 @@ def test_costs_say_what_bounds_a_load(load_of: LoadOf) -> None:
 
 def test_the_oracle_is_abstract(device_of: DeviceOf) -> None:
     with pytest.raises(TypeError, match="_expected"):
-        Miner(device_of(16), 32, 1)  # type: ignore[abstract]
+        Miner[Found](device_of(16), 32, 1)  # type: ignore[abstract]
 
 
 @pytest.mark.parametrize(
