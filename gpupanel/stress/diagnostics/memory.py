@@ -17,7 +17,7 @@ import pyopencl as cl  # noqa: TID253 - worker process only
 
 from gpupanel.model.errors import WorkloadError
 from gpupanel.model.roofline import Ceiling, Cost
-from gpupanel.stress.diagnostics.memory_device import FOUND_WORDS, Segment, TestedMemory
+from gpupanel.stress.diagnostics.memory_device import FOUND_WORDS, MemoryUnderTest, Segment
 from gpupanel.stress.diagnostics.memory_faults import Findings, all_of, readings_of
 from gpupanel.stress.diagnostics.memory_patterns import (
     BYTES_PER_GRANULE,
@@ -74,7 +74,7 @@ class MemoryTest:
         memory: Set by prepare().
     """
 
-    memory: TestedMemory
+    memory: MemoryUnderTest
 
     def __init__(self, device: Device, knobs: Mapping[str, int], seed: int) -> None:
         self._device = device
@@ -101,7 +101,7 @@ class MemoryTest:
         """
         asked = self._device.memory_bytes * self._share_percent // 100 // GRANULE_BYTES
         report("kernels", 0.0)
-        self.memory = TestedMemory(self._device, asked)
+        self.memory = MemoryUnderTest(self._device, asked)
         report("memory", 0.0)
         self.memory.allocate(report)
         granules, buffers = self.memory.granules, len(self.memory.buffers)

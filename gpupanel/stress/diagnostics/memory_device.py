@@ -53,7 +53,7 @@ class Segment:
         return self.sweep.pattern.in_buffer(self.buffer)
 
 
-class TestedMemory:
+class MemoryUnderTest:
     """Buffers of whole granules.
 
     Attributes:
