@@ -31,8 +31,7 @@ class Machine:
     def card(self, index: int, status: str, control: str) -> None:
         power = self.root / f"0000:{0x20 * index + 1:02x}:00.0" / "power"
         power.mkdir(parents=True, exist_ok=True)
-        (power.parent / "vendor").write_text("0x10de\n")
-        (power.parent / "class").write_text("0x030200\n")
+        (power.parent / "uevent").write_text("PCI_CLASS=30200\nPCI_ID=10DE:2204\n")
         (power / "runtime_status").write_text(f"{status}\n")
         (power / "control").write_text(f"{control}\n")
 
@@ -47,7 +46,10 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     machine = Machine(tmp_path, nvml_double.install(monkeypatch))
     other = tmp_path / "0000:00:02.0"
     other.mkdir()
-    (other / "vendor").write_text("0x8086\n")
+    (other / "uevent").write_text("PCI_CLASS=30000\nPCI_ID=8086:A7A0\n")
+    sound = tmp_path / "0000:01:00.1"  # the card's own, for the display's loudspeakers
+    sound.mkdir()
+    (sound / "uevent").write_text("PCI_CLASS=40300\nPCI_ID=10DE:1AEF\n")
     machine.card(0, "active", "auto")
     machine.card(1, "active", "on")
     return machine

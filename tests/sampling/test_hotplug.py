@@ -203,8 +203,7 @@ class NvidiaMachine(Machine):
         (device / "power").mkdir(parents=True, exist_ok=True)
         driver.mkdir(parents=True, exist_ok=True)
         for name, text in {
-            "vendor": "0x10de\n",
-            "class": "0x030000\n",
+            "uevent": "PCI_CLASS=30000\nPCI_ID=10DE:2204\n",
             "power/runtime_status": f"{status}\n",
             "power/control": "auto\n",
         }.items():

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+from gpupanel.backends.linux.pci import parse_uevent
 from gpupanel.backends.linux.sleep import PciPower
+from gpupanel.backends.linux.sysfs import read_text
 from gpupanel.backends.sleep import SleepGate
 
-_NVIDIA = "0x10de"
-_DISPLAY_CLASS = "0x03"
+_NVIDIA = "10DE:"
+_DISPLAY_CLASS = re.compile("3[0-9A-F]{4}")
+"""As the kernel prints it: 30000 is VGA, 30200 a card without a display."""
 
 
 class PciCards:
@@ -51,8 +55,9 @@ class PciCards:
 
     def _look(self, name: str) -> bool:
         try:
-            vendor = (self._root / name / "vendor").read_text(encoding="ascii", errors="replace")
-            kind = (self._root / name / "class").read_text(encoding="ascii", errors="replace")
+            told = parse_uevent(read_text(f"{self._root}/{name}/uevent"))
         except OSError:
             return False
-        return vendor.strip() == _NVIDIA and kind.startswith(_DISPLAY_CLASS)
+        return told.get("PCI_ID", "").startswith(_NVIDIA) and bool(
+            _DISPLAY_CLASS.fullmatch(told.get("PCI_CLASS", ""))
+        )
