@@ -15,7 +15,13 @@ from gpupanel.stress.mining import table
 from gpupanel.stress.mining.ethash_device import HASHED_ENTRY, ItemMaker, Scheme, Table
 from gpupanel.stress.mining.ethash_reference import Hashed, Words
 from gpupanel.stress.mining.kawpow_program import Program, opencl_source
-from gpupanel.stress.mining.kawpow_reference import CACHE_WORDS, LANES, PAGE_BYTES, PARENTS
+from gpupanel.stress.mining.kawpow_reference import (
+    CACHE_WORDS,
+    LANES,
+    PAGE_BYTES,
+    PARENTS,
+    items_of,
+)
 from gpupanel.stress.mining.search import FOUND_MAX, STRIPES, SearchKernel, Shape
 from gpupanel.stress.program import build
 from gpupanel.stress.workload import Device
@@ -54,8 +60,7 @@ class Setting:
     def of_pages(cls, maker: ItemMaker, pages: int, wanted: Sequence[int]) -> Setting:
         """A table of ``pages`` of which only those ``wanted`` are there."""
         device = maker.kernels.device
-        items = np.array(wanted, np.uint32)[:, None] * np.uint32(KAWPOW.page_items)
-        made = maker.items_at((items + np.arange(KAWPOW.page_items, dtype=np.uint32)).ravel())
+        made = maker.items_at(items_of(np.array(wanted, np.uint32)).ravel())
         places = np.zeros(pages, np.uint32)
         places[list(wanted)] = np.arange(len(wanted))
         content, where = _on_device(device, made), _on_device(device, places)

@@ -145,9 +145,15 @@ def _filled(low: Words, high: Words) -> Words:
 
 def _page_words(page: Words, number: int, items_at: Callable[[Words], Words]) -> Words:
     """What each lane gets of a page, shape (PAGE_WORDS_PER_LANE, nonces, LANES)."""
-    items = page[:, None] * np.uint32(_ITEMS_PER_PAGE) + np.arange(_ITEMS_PER_PAGE, dtype=np.uint32)
-    words = items_at(items.ravel()).reshape(len(page), LANES, PAGE_WORDS_PER_LANE)
+    words = items_at(items_of(page).ravel()).reshape(len(page), LANES, PAGE_WORDS_PER_LANE)
     return words[:, np.arange(LANES) ^ number % LANES].transpose(2, 0, 1)
+
+
+def items_of(pages: Words) -> Words:
+    """The items that the pages consist of, shape (pages, 4)."""
+    numbers = np.arange(_ITEMS_PER_PAGE, dtype=np.uint32)
+    items: Words = pages[:, None] * np.uint32(_ITEMS_PER_PAGE) + numbers
+    return items
 
 
 def _run(program: Program, mix: Words, cache: Words, page: Words) -> None:
@@ -180,7 +186,7 @@ def _merge(mix: Words, merge: Merge, value: Words) -> None:
 
 def _rotated(words: Words, bits: Words | np.uint32) -> Words:
     """To the left, by ``bits`` modulo 32."""
-    left = bits & np.uint32(31)
+    left = np.bitwise_and(bits, np.uint32(31))
     turned: Words = words << left | words >> (np.uint32(32) - left & np.uint32(31))
     return turned
 
@@ -195,8 +201,9 @@ def _leading_zeros(words: Words) -> Words:
 
 
 def _ones(words: Words) -> Words:
-    in_bytes = np.unpackbits(words[..., None].view(np.uint8), axis=-1)
-    return in_bytes.sum(axis=-1, dtype=np.uint32)
+    bits = np.unpackbits(words[..., None].view(np.uint8), axis=-1)
+    ones: Words = bits.sum(axis=-1, dtype=np.uint32)
+    return ones
 
 
 _ARITHMETIC: dict[Operation, Callable[[Words, Words], Words]] = {
