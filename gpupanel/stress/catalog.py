@@ -213,7 +213,7 @@ WORKLOADS: tuple[WorkloadInfo, ...] = (
         host="gpupanel.stress.gaming.sculpture.pathtrace:Pathtrace",
         knobs=(
             Knob(
-                "height", 1080, 180, 90, 2160,
+                "height", 1080, 360, 90, 2160,
                 "Height of the frame in pixels; the width follows, 16 to 9.", _SCREEN_HEIGHTS,
             ),
             Knob("paths", 1, 1, 1, 4, "Paths per pixel and frame."),

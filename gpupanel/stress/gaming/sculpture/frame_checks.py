@@ -142,7 +142,7 @@ def _raster_off(oracle: FrameOracle, columns: Integers, rows: Integers, device: 
 def _in_tolerances(seen: Seen) -> Floats:
     """All of a pixel's G-buffer, ``(10, N)``, such that a difference of 1 is the most allowed."""
     depth = np.log(seen.depth)[None, :] * 1000.0
-    parts = (depth, seen.normal / (2.0 * LEVEL), seen.levels / 2.0, seen.motion / 0.02)
+    parts = (depth, seen.normal / (2.0 * LEVEL), seen.levels, seen.motion / 0.02)
     return np.vstack(parts)
 
 

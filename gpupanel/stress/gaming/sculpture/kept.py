@@ -154,15 +154,15 @@ def judged(name: str, off: Floats, wrong_share: float = 0.0) -> Check:
 
 
 def light_off(exact: Floats, device: Floats) -> Floats:
-    """Linear light ``(3, ...)`` in tolerances, two levels of 255 where it is dark."""
-    worst: Floats = (np.abs(exact - device) / (2.0 * LEVEL + 0.01 * np.abs(exact))).max(axis=0)
+    """Linear light ``(3, ...)`` in tolerances: one level of 255, and half a percent."""
+    worst: Floats = (np.abs(exact - device) / (LEVEL + 0.005 * np.abs(exact))).max(axis=0)
     return worst
 
 
 def levels_off(kept: Kept, exact: Floats, columns: Integers, rows: Integers) -> Floats:
-    """The picture in tolerances of two levels; ``exact`` as ``post_oracle.develop`` makes it."""
+    """The picture in tolerances of one level; ``exact`` as ``post_oracle.develop`` makes it."""
     levels = kept.picture[rows, columns] >> np.array([[0], [8], [16]], np.uint32) & 255
-    worst: Floats = np.abs(np.floor(exact) - levels).max(axis=0) / 2.0
+    worst: Floats = np.abs(np.floor(exact) - levels).max(axis=0)
     return worst
 
 

@@ -48,9 +48,10 @@ if TYPE_CHECKING:
 _SELF_TEST_FRAMES = (SHOT_FRAMES, SHOT_FRAMES + 1)
 _SELF_TEST_SAMPLES = 400
 
-PARTED_SHARE = 0.08
+PARTED_SHARE, PARTED_SHARE_OF_SELF_TEST = 0.05, 0.015
 """Of the sampled pixels: in single and double precision, paths part where one passes an edge by
-less than rounding, and what they bring from then on has nothing in common."""
+less than rounding, and what they bring from then on has nothing in common. One pixel in 2000 at the
+default knobs, in 900 with 4 paths or 8 bounces; the shares are of 64 samples and of 400."""
 
 
 class Pathtrace(FrameLoop):
@@ -87,7 +88,7 @@ class Pathtrace(FrameLoop):
             kept.copied.wait()
             checks += [
                 Check(f"packets of {lanes}, {check.name}", check.passed, check.detail)
-                for check in self._checks_of(kept, _SELF_TEST_SAMPLES)
+                for check in self._checks_of(kept, _SELF_TEST_SAMPLES, PARTED_SHARE_OF_SELF_TEST)
             ]
         return checks
 
@@ -120,9 +121,9 @@ class Pathtrace(FrameLoop):
         return Kept(paths, frame, bands, ("tick", "clusters", "ripples"), before)
 
     def _compare(self, kept: Kept) -> list[Check]:
-        return self._checks_of(kept, SAMPLES_PER_BAND)
+        return self._checks_of(kept, SAMPLES_PER_BAND, PARTED_SHARE)
 
-    def _checks_of(self, kept: Kept, samples: int) -> list[Check]:
+    def _checks_of(self, kept: Kept, samples: int, parted_share: float) -> list[Check]:
         """A frame's paths, glow and picture, at samples in each band."""
         given = self._tick(kept.frame)
         oracle = PathOracle(Sculpted(given["tick"], self._texture, given["ripples"]), kept.size)
@@ -144,7 +145,7 @@ class Pathtrace(FrameLoop):
             same_memory(kept, {**given, "texture": self._texture}),
             alive(kept),
             judged("glow", glow_off(kept)),
-            judged("paths", np.concatenate(off["paths"]), PARTED_SHARE),
+            judged("paths", np.concatenate(off["paths"]), parted_share),
             judged("picture", np.concatenate(off["picture"])),
         ]
         named = f"frame {kept.frame}, "
