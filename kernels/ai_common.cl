@@ -57,6 +57,16 @@ static inline wide wide_from_halves(const size_t index, __global const ushort *h
 #endif
 }
 
+static inline float float_from_half(const size_t index, __global const ushort *halves)
+{
+#if LANES == 1
+    return vload_half(index, (__global const half *)halves);
+#else
+    const uint bits = halves[index];
+    return as_float(as_uint(as_float((bits & 0x7fff) << 13) * 0x1p112f) | (bits & 0x8000) << 16);
+#endif
+}
+
 /* 2 to the power of x <= 0, within 3 * 2**-24 of it; what is below 2**-126 is about 0. */
 static inline wide power_of_two(const wide x)
 {
@@ -87,6 +97,34 @@ static inline wide power_of_two(const wide x)
 #ifndef STREAM
 #define STREAM(at, value) (*(at) = (value))
 #endif
+
+/* Defines `float function(float mine, local float *scratch)`: all ITEMS of a work-group combined,
+ * the same for each; ITEMS is a power of two, and scratch has room for as many floats. On a
+ * processor one item is all. */
+#if LANES > 1
+#define ACROSS_ITEMS(function, combine)                                                \
+    static inline float function(const float mine, __local float *scratch)             \
+    {                                                                                  \
+        return mine;                                                                   \
+    }
+#else
+#define ACROSS_ITEMS(function, combine)                                                \
+    static inline float function(const float mine, __local float *scratch)             \
+    {                                                                                  \
+        const uint item = get_local_id(0);                                             \
+        scratch[item] = mine;                                                          \
+        barrier(CLK_LOCAL_MEM_FENCE);                                                  \
+        for (uint half_way = ITEMS / 2; half_way > 0; half_way /= 2) {                 \
+            if (item < half_way)                                                       \
+                scratch[item] = combine(scratch[item], scratch[item + half_way]);      \
+            barrier(CLK_LOCAL_MEM_FENCE);                                              \
+        }                                                                              \
+        const float all = scratch[0];                                                  \
+        barrier(CLK_LOCAL_MEM_FENCE); /* nobody writes scratch before all have read */ \
+        return all;                                                                    \
+    }
+#endif
+#define PLUS(a, b) ((a) + (b))
 
 /* With LANES > 1, the innermost loop of every product, whose sums stay in registers:
  *

@@ -30,30 +30,7 @@
 #if LANES > 1
 #undef ITEMS
 #define ITEMS 1
-#define ACROSS_ITEMS(function, combine)                                                  \
-    static inline float function(const float mine, __local float *scratch)               \
-    {                                                                                    \
-        return mine;                                                                     \
-    }
-#else
-/* The same for all items of the row; scratch has room for one float per item. */
-#define ACROSS_ITEMS(function, combine)                                                  \
-    static inline float function(const float mine, __local float *scratch)               \
-    {                                                                                    \
-        const uint item = get_local_id(0);                                               \
-        scratch[item] = mine;                                                            \
-        barrier(CLK_LOCAL_MEM_FENCE);                                                    \
-        for (uint half_way = ITEMS / 2; half_way > 0; half_way /= 2) {                   \
-            if (item < half_way)                                                         \
-                scratch[item] = combine(scratch[item], scratch[item + half_way]);        \
-            barrier(CLK_LOCAL_MEM_FENCE);                                                \
-        }                                                                                \
-        const float all = scratch[0];                                                    \
-        barrier(CLK_LOCAL_MEM_FENCE); /* nobody writes scratch before all have read */   \
-        return all;                                                                      \
-    }
 #endif
-#define PLUS(a, b) ((a) + (b))
 ACROSS_ITEMS(sum_across, PLUS)
 ACROSS_ITEMS(largest_across, LARGER)
 

@@ -108,7 +108,7 @@ class Norm(Passes):
 
     def __init__(self, device: Device, knobs: Mapping[str, int], seed: int) -> None:
         super().__init__(device, knobs, seed)
-        self._shape = knobs["rows"], knobs["width"]
+        self._shape = -(-knobs["rows"] // TILE) * TILE, knobs["width"]
         self.notes = ("fp32; every number counts as read once and written once",)
         self._blocks_per_verify = max(1, VERIFIED_ELEMENTS // (TILE * knobs["width"]))
 
