@@ -57,16 +57,6 @@ static inline wide wide_from_halves(const size_t index, __global const ushort *h
 #endif
 }
 
-static inline float float_from_half(const size_t index, __global const ushort *halves)
-{
-#if LANES == 1
-    return vload_half(index, (__global const half *)halves);
-#else
-    const uint bits = halves[index];
-    return as_float(as_uint(as_float((bits & 0x7fff) << 13) * 0x1p112f) | (bits & 0x8000) << 16);
-#endif
-}
-
 /* 2 to the power of x <= 0, within 3 * 2**-24 of it; what is below 2**-126 is about 0. */
 static inline wide power_of_two(const wide x)
 {

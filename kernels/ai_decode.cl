@@ -115,7 +115,7 @@ multiply(__global const element *restrict weights, __global const ushort *restri
                 for (int v = 1; v < VECTORS; v++)
                     in_block = weight[v] * part[v] + in_block;
                 const size_t at = start + r * blocks + block;
-                sum[r] = in_block * float_from_half(at, scales) + sum[r];
+                sum[r] = in_block * vload_half(at, (__global const half *)scales) + sum[r];
 #endif
             }
         }
