@@ -1,6 +1,6 @@
 """CLBlast's product and ours on the same queue, in a process of their own; prints their rates.
 
-    python clblast_gemm.py SIZE ROUNDS
+python clblast_gemm.py SIZE ROUNDS
 """
 
 from __future__ import annotations
@@ -27,11 +27,15 @@ def rates(size: int, rounds: int) -> dict[str, float]:
     gemm = Gemm(device.with_variant(Gemm.variants(device)[0]), {"size": size}, 1)
     gemm.prepare(lambda step, fraction: None)
     theirs = clblast(device.queue, size)
+
+    def one_pass() -> None:
+        gemm.launch(gemm.product.tiles).last.wait()
+
     ours: list[float] = []
     peer: list[float] = []
     for _ in range(rounds + 1):  # the first compiles
         peer.append(timed(theirs))
-        ours.append(timed(lambda: gemm.launch(gemm.product.tiles).last.wait()))
+        ours.append(timed(one_pass))
     flop = 2 * size**3
     return {
         "clblast": flop / statistics.median(peer[1:]),

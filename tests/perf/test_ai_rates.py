@@ -187,9 +187,7 @@ def test_token_generation_beside_reading(processor: Device, yardsticks: Yardstic
 
 
 @pytest.mark.parametrize("bits", [16, 8, 4])
-def test_token_generation_by_bits(
-    processor: Device, yardsticks: Yardsticks, bits: int
-) -> None:
+def test_token_generation_by_bits(processor: Device, yardsticks: Yardsticks, bits: int) -> None:
     tokens = prepared(Decode, processor, {"weight_bits": bits}, steps=8)
     full = prepared(Decode, processor, {"weight_bits": 32}, steps=4)
     rates = compared(tokens, fp32=full)

@@ -15,9 +15,9 @@ import pyopencl as cl  # noqa: TID253 - worker process only
 from gpupanel.model.roofline import Ceiling, Cost
 from gpupanel.stress.ai.inputs import Inputs
 from gpupanel.stress.ai.passes import (
-    U,
     Fetched,
     Passes,
+    U,
     check_of,
     refuse_vectors,
     require_memory,
@@ -173,7 +173,9 @@ class Attention(Passes):
         """Build the program, draw Q, K and V and carry them to the device."""
         heads, positions, head_dim = self._shape
         size = 4 * heads * padded_positions(positions) * head_dim
-        require_memory(self._device, f"attention of {heads} heads, {positions} positions", [size] * 4)
+        require_memory(
+            self._device, f"attention of {heads} heads, {positions} positions", [size] * 4
+        )
         report("kernel", 0.0)
         macros = {**macros_of(self._device), "LANES": self._device.lanes, "HEAD_DIM": head_dim}
         self._program = build(self._device.context, KERNEL_FILE, macros)

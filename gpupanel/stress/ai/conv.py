@@ -156,7 +156,9 @@ class Conv(ExactProduct):
         report("pictures", 0.0)
         self._x, self._weights = self._draw(self._shape)
         self._probes = self._draw_probes(channels)
-        self._product_probes = convolved(self._x, exact_product_of_taps(self._weights, self._probes))
+        self._product_probes = convolved(
+            self._x, exact_product_of_taps(self._weights, self._probes)
+        )
         report("pictures", 0.5)
         self._result = self.pictures = self._on_device(self._x, self._weights, self._inputs)
         report("pictures", 1.0)

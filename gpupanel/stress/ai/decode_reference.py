@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np  # noqa: TID253 - worker process only
 
 from gpupanel.stress.ai.passes import U, check_of
-from gpupanel.stress.ai.weights import DRAWN_ROWS, Matrix
+from gpupanel.stress.ai.weights import DRAWN_ROWS, Matrix, Probe
 from gpupanel.stress.workload import Check
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
-    Compared = tuple[str, NDArray[np.float32], Floats, Floats]
+    Differences = tuple[NDArray[Any], Floats, Floats]
+    Compared = tuple[str, NDArray[Any], Floats, Floats]
 
 HEAD_DIM = 128
 EPSILON = 1e-5
@@ -29,14 +30,14 @@ class Token:
 
     Attributes:
         number: Of the token, from 0.
-        head: Whose part of the context is in ``keys`` and ``values``, (slots, HEAD_DIM).
+        first_head: Of those whose context is in ``keys`` and ``values``, (heads, slots, HEAD_DIM).
         vectors: By the names of ``sizes_of``; ``h`` is the layer's input, ``last`` what the last
             layer gave for the token before.
     """
 
     number: int
     layer: int
-    head: int
+    first_head: int
     vectors: Mapping[str, NDArray[np.float32]]
     keys: NDArray[np.float32]
     values: NDArray[np.float32]
@@ -48,11 +49,13 @@ class Constants:
 
     Attributes:
         matrices: Of each layer: q, k and v; after attention; gate and up; down.
+        probes: Of each matrix.
         gains: Of every RMSNorm: two a layer, and the one before the first.
         embeddings: By token; one more, of zeros.
     """
 
     matrices: Sequence[Sequence[Matrix]]
+    probes: Sequence[Sequence[Probe]]
     gains: NDArray[np.float32]
     embeddings: NDArray[np.float32]
 
@@ -86,6 +89,7 @@ def _compared(
         embedding = constants.embeddings[number]
         yield "embedding", at["h"], *_normalised(at["last"], constants.gains[-1], embedding)
     yield "norm", at["normed"], *_normalised(at["h"], gains[0])
+    yield "context", *_remembered(token)
     yield "attention", *_attended(token)
     yield "second norm", at["normed2"], *_normalised(at["middle"], gains[1])
     yield "gate", at["gated"], *_gated(at["gate_up"])
@@ -95,7 +99,9 @@ def _compared(
         ("normed2", "gate_up", None),
         ("gated", "out", "middle"),
     )
-    for matrix, (x, y, base) in zip(constants.matrices[token.layer], products, strict=True):
+    layer = zip(constants.matrices[token.layer], constants.probes[token.layer], strict=True)
+    for (matrix, probe), (x, y, base) in zip(layer, products, strict=True):
+        yield f"{y}, all rows", *_probed(probe, at[x], at[y], None if base is None else at[base])
         number = int(random.integers(matrix.rows // DRAWN_ROWS))
         rows = slice(number * DRAWN_ROWS, (number + 1) * DRAWN_ROWS)
         weights = matrix.exact(number)
@@ -103,7 +109,7 @@ def _compared(
 
 
 def _check(
-    token: Token, name: str, computed: NDArray[np.float32], expected: Floats, bound: Floats
+    token: Token, name: str, computed: NDArray[Any], expected: Floats, bound: Floats
 ) -> Check:
     wrong = np.flatnonzero(~(np.abs(computed - expected) <= bound))  # NaN is wrong
     faults = [
@@ -148,22 +154,43 @@ def _gated(gate_up: NDArray[np.float32]) -> tuple[Floats, Floats]:
     return y, (3 * np.abs(gate) + 16) * U * np.abs(y) + 2.0**-120
 
 
-def _attended(token: Token) -> tuple[NDArray[np.float32], Floats, Floats]:
-    """The token's head over the context; its own key and value must stand in their slot."""
-    slots = len(token.keys)
-    start = token.head * HEAD_DIM
-    qkv = token.vectors["qkv"].reshape(3, -1)[:, start : start + HEAD_DIM].astype(np.float64)
-    query, own_key, own_value = qkv
+def _probed(
+    probe: Probe, x: NDArray[np.float32], y: NDArray[np.float32], base: NDArray[np.float32] | None
+) -> Differences:
+    """All rows at once, after Freivalds: a signed sum of y against the signed sum of rows times x.
+
+    Errors of rows, some 4 sqrt(n) u |row| |x|, add up with random signs: six times the root of
+    their squares' sum is never reached by chance. A row that is off by more than that shows.
+    """
+    total = probe.signs @ (y.astype(np.float64) - (0 if base is None else base))
+    expected = np.einsum("c,c->", probe.sums, x.astype(np.float64))
+    size = 4 * len(x) ** 0.5 * probe.norm * np.linalg.norm(x) + 2 * np.linalg.norm(y)
+    return np.array([total]), np.array([expected]), np.array([6 * U * size])
+
+
+def _remembered(token: Token) -> Differences:
+    """The token's own keys and values, which stand in the context bit by bit."""
+    heads, slots, _ = token.keys.shape
+    mine = slice(token.first_head, token.first_head + heads)
+    own = token.vectors["qkv"].reshape(3, -1, HEAD_DIM)[1:, mine].astype(np.float64).ravel()
+    newest = np.stack((token.keys, token.values))[:, :, token.number % slots].ravel()
+    return newest, own, np.zeros(own.size)
+
+
+def _attended(token: Token) -> Differences:
+    """Some heads over the context."""
+    heads, slots, _ = token.keys.shape
+    mine = slice(token.first_head, token.first_head + heads)
+    query = token.vectors["qkv"].reshape(3, -1, HEAD_DIM)[0, mine].astype(np.float64)
     count = min(token.number + 1, slots)
-    keys = token.keys[:count].astype(np.float64)
-    values = token.values[:count].astype(np.float64)
-    keys[token.number % slots], values[token.number % slots] = own_key, own_value
+    keys = token.keys[:, :count].astype(np.float64)
+    values = token.values[:, :count].astype(np.float64)
     query = query / HEAD_DIM**0.5
-    scores = np.einsum("d,kd->k", query, keys)
-    magnitude = np.einsum("d,kd->k", np.abs(query), np.abs(keys)).max()
-    powers = np.exp(scores - scores.max())
-    powers /= powers.sum()
+    scores = np.einsum("hd,hkd->hk", query, keys)
+    magnitude = np.linalg.norm(query, axis=1) * np.linalg.norm(keys, axis=2).max(axis=1)
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    powers /= powers.sum(axis=1, keepdims=True)
     relative = 2 * (4 * HEAD_DIM**0.5 + 4) * U * magnitude + (16 + 8 * count**0.5) * U
-    bound = relative * np.einsum("k,kd->d", powers, np.abs(values))
-    computed = token.vectors["attended"][start : start + HEAD_DIM]
-    return computed, np.einsum("k,kd->d", powers, values), bound
+    bound = relative[:, None] * np.einsum("hk,hkd->hd", powers, np.abs(values))
+    computed = token.vectors["attended"].reshape(-1, HEAD_DIM)[mine]
+    return computed.ravel(), np.einsum("hk,hkd->hd", powers, values).ravel(), bound.ravel()

@@ -147,6 +147,7 @@ class GemmInt8(Gemm):
     PRECISION = product.INT8
 
     def cost(self) -> Cost:
-        """A processor multiplies int8 as floats; a GPU as integers, a word in three at least."""
-        ceiling = Ceiling.FP32 if self._device.lanes > 1 else Ceiling.INT32
-        return Cost({ceiling: 1.0})
+        """A processor multiplies int8 as floats, a GPU as integers; dp4a does eight at once."""
+        if self._device.lanes > 1:
+            return super().cost()
+        return Cost({Ceiling.INT32: 1 / 8 if self._device.macros.get("DP4A") else 1.0})

@@ -16,9 +16,9 @@ import pyopencl as cl  # noqa: TID253 - worker process only
 from gpupanel.model.roofline import Ceiling, Cost
 from gpupanel.stress.ai.inputs import Inputs
 from gpupanel.stress.ai.passes import (
-    U,
     Fetched,
     Passes,
+    U,
     check_of,
     refuse_vectors,
     require_memory,

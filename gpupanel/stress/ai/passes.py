@@ -105,7 +105,7 @@ class Passes(ABC):
         work = self._result.work_before(end) - self._result.work_before(start)
         return Chunk(work=work, first=events[0], last=events[-1])
 
-    def complete(self, chunk: Chunk) -> None:
+    def complete(self, chunk: Chunk) -> None:  # noqa: B027 - nothing to do is right for all
         """Nothing to keep: verify() reads the result behind everything that was launched."""
 
     def verify(self) -> list[Check]:
@@ -127,7 +127,7 @@ class Passes(ABC):
         """Its rate says it all."""
         return {}
 
-    def frame(self) -> None:
+    def frame(self) -> None:  # noqa: B027 - none of them has one
         """Numbers have no picture."""
 
     @abstractmethod
@@ -175,7 +175,9 @@ def require_memory(device: Device, what: str, pieces: list[int]) -> None:
     """Whether buffers of these bytes fit.
 
     Args:
+        device: Where they shall be.
         what: Needs them, for the text of the error.
+        pieces: Bytes of each.
 
     Raises:
         WorkloadError: They do not.

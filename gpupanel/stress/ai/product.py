@@ -98,7 +98,7 @@ def variants(device: Device, precision: Precision) -> tuple[Variant, ...]:
         small = {"TILE": 64, "ROWS": 64, "COLUMNS": 64}
         tiles: dict[str, Mapping[str, int]] = {"tiles of 128": DEFAULTS_BY_LANES[1]}
         tiles["tiles of 64"] = small
-        if precision.bits == 8 and "cl_nv_device_attribute_query" in device.queue.device.extensions:
+        if precision.bits == 8 and is_nvidia(device):
             tiles["tiles of 128, dp4a"] = {**DEFAULTS_BY_LANES[1], "DP4A": 1}
         return tuple(Variant(name, 1, macros) for name, macros in tiles.items())
     found = []
@@ -111,6 +111,11 @@ def variants(device: Device, precision: Precision) -> tuple[Variant, ...]:
         if lanes == 16:
             found.append(Variant("vectors of 16, tiles of 4 x 64", lanes, flat))
     return tuple(found)
+
+
+def is_nvidia(device: Device) -> bool:
+    """Whether its driver takes NVIDIA's assembler."""
+    return "cl_nv_device_attribute_query" in device.queue.device.extensions.split()
 
 
 def program_of(device: Device, precision: Precision) -> cl.Program:

@@ -38,6 +38,21 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """What a product with a matrix can be checked by as a whole.
+
+    Attributes:
+        signs: +1 or -1 for each row.
+        sums: Of the rows with these signs, by column.
+        norm: Root of the sum of all squares.
+    """
+
+    signs: NDArray[np.float64]
+    sums: NDArray[np.float64]
+    norm: float
+
+
+@dataclass(frozen=True, slots=True)
 class Matrix:
     """One matrix of weights: integers times a scale, which every way of storing holds exactly.
 
@@ -88,6 +103,17 @@ class Matrix:
             halves = (integers + 8).astype(np.uint8).reshape(-1, 2, BLOCK // 2)
             integers = (halves[:, 0] | halves[:, 1] << 4).view(np.int8)
         return Stored(integers, scales.astype(np.float16))
+
+    def probe(self) -> Probe:
+        """With signs of its own."""
+        random = np.random.default_rng((*self.key, self.rows))
+        signs = random.choice([-1.0, 1.0], (self.rows // DRAWN_ROWS, DRAWN_ROWS))
+        sums, squares = np.zeros(self.columns), 0.0
+        for number, some in enumerate(signs):
+            exact = self.exact(number)
+            sums += some @ exact
+            squares += np.square(exact).sum()
+        return Probe(signs.ravel(), sums, float(squares**0.5))
 
     def upload(self, device: Device, inputs: Inputs) -> tuple[cl.Buffer, cl.Buffer]:
         """Weights and scales in the device's memory, watched by ``inputs``."""
