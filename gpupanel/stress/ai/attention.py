@@ -132,7 +132,8 @@ class Heads:
         positions = min(block * self._queries, self._positions)
         of_a_head = _pairs(self._positions)
         pairs = (passes * self._heads + heads) * of_a_head + _pairs(positions)
-        return 4 * self._head_dim * pairs
+        flop: int = 4 * self._head_dim * pairs
+        return flop
 
 
 class Attention(Passes):
@@ -214,7 +215,8 @@ class Attention(Passes):
         self, qkv: NDArray[np.float32], block: Fetched, chosen: NDArray[np.int64]
     ) -> list[str]:
         head, start = divmod(block.rows.start, qkv.shape[2])
-        expected, bound = reference(*qkv[:, head], start + chosen)
+        q, k, v = qkv[:, head]
+        expected, bound = reference(q, k, v, start + chosen)
         error = np.abs(block.computed[chosen] / block.alpha - expected)
         wrong = np.flatnonzero(~(error <= bound).all(axis=1))  # NaN is wrong
         return [f"head {head}, position {start + chosen[row]} is wrong" for row in wrong]

@@ -104,7 +104,8 @@ class Pictures:
 
     def work_before(self, step: int) -> int:
         """2 * 9 * channels in * channels out for every pixel, the border's zeros included."""
-        return 2 * 9 * self._channels**2 * TILE * step
+        flop: int = 2 * 9 * self._channels**2 * TILE * step
+        return flop
 
 
 class Conv(ExactProduct):

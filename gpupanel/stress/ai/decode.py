@@ -86,7 +86,7 @@ class Model:
 
     def _constants(self, knobs: Mapping[str, int], random: np.random.Generator) -> None:
         layers, seed = knobs["layers"], int(random.integers(1 << 32))
-        gains = 1 + random.standard_normal((2 * layers + 1, self.hidden), np.float32) / 8
+        gains = random.normal(1, 1 / 8, (2 * layers + 1, self.hidden)).astype(np.float32)
         embeddings = np.zeros((EMBEDDINGS + 1, self.hidden), np.float32)
         embeddings[:-1] = random.standard_normal((EMBEDDINGS, self.hidden), np.float32)
         matrices = [matrices_of(knobs, (seed, layer)) for layer in range(layers)]
@@ -276,7 +276,7 @@ class Decode:
 
     def launch(self, steps: int) -> Chunk:
         """Enqueue ``steps`` tokens; each begins with what the one before left."""
-        events = []
+        events: list[cl.Event] = []
         for _ in range(steps):
             events += self.model.enqueue(self._tokens)
             self._tokens += 1

@@ -103,7 +103,8 @@ class Gemm(ExactProduct):
 
     def _exact(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:
         a, b = self._a[row].astype(np.int64), self._b[:, column].astype(np.int64)
-        return np.einsum("sk,ks->s", a, b)
+        elements: NDArray[np.int64] = np.einsum("sk,ks->s", a, b)
+        return elements
 
     def _test_integers(self, size: int) -> Check:
         a, b = self._integers(size), self._integers(size)

@@ -104,6 +104,9 @@ class Norm(Passes):
 
     NAME: ClassVar[str]
     KIND: ClassVar[int]
+    _x: NDArray[np.float32]
+    _gain: NDArray[np.float32]
+    _bias: NDArray[np.float32]
     result: Rows
 
     def __init__(self, device: Device, knobs: Mapping[str, int], seed: int) -> None:
@@ -182,7 +185,7 @@ class Norm(Passes):
     def _on_device(self, x: NDArray[np.float32], inputs: Inputs) -> Rows:
         width = x.shape[1]
         self._x = x
-        self._gain = 1 + self._draw((1, width))[0] / 4
+        self._gain = (1 + self._draw((1, width))[0] / 4).astype(np.float32)
         self._bias = self._draw((1, width))[0]
         operands = [
             inputs.upload(name, array)

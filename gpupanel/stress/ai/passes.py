@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np  # noqa: TID253 - worker process only
-import pyopencl as cl  # noqa: TID253 - worker process only
 
 from gpupanel.model.errors import WorkloadError
 from gpupanel.stress.ai.inputs import Inputs
 from gpupanel.stress.workload import Check, Chunk, Device
 
 if TYPE_CHECKING:
+    import pyopencl as cl
     from numpy.typing import NDArray
 
 U = 2.0**-24

@@ -91,14 +91,15 @@ class Matrix:
     def exact(self, number: int) -> NDArray[np.float64]:
         """The weights of those rows."""
         integers, scales = self.drawn(number)
-        return integers * np.repeat(scales.astype(np.float64), BLOCK, axis=1)
+        return integers.astype(np.float64) * np.repeat(scales, BLOCK, axis=1)
 
     def stored(self, number: int) -> Stored:
         """Those rows as drawn in ai_decode.cl."""
         integers, scales = self.drawn(number)
         if self.bits >= 16:
             dtype = np.float32 if self.bits == 32 else np.float16
-            return Stored(integers.astype(dtype) * dtype(self.scale), np.zeros(0, np.float16))
+            numbers = (integers * np.float32(self.scale)).astype(dtype)
+            return Stored(numbers, np.zeros(0, np.float16))
         if self.bits == 4:
             halves = (integers + 8).astype(np.uint8).reshape(-1, 2, BLOCK // 2)
             integers = (halves[:, 0] | halves[:, 1] << 4).view(np.int8)

@@ -129,7 +129,8 @@ def test_results_of_an_earlier_pass_are_wrong(make: Make, monkeypatch: pytest.Mo
 def test_positions_ahead_have_no_influence(make: Make) -> None:
     attention = make(16, seq=64)
     qkv = attention._draw((2, 64, 64))
-    before, after = [], []
+    before: list[Any] = []
+    after: list[Any] = []
     for changed, results in ((0.0, before), (100.0, after)):
         qkv[1:, :, 40:] += np.float32(changed)
         heads = attention._on_device(qkv, attention._inputs)

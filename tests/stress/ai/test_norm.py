@@ -52,11 +52,11 @@ def test_rows_are_those_of_numpy(make: Make, kind: type[Norm], lanes: int) -> No
 def test_the_references_are_the_textbook() -> None:
     x = np.array([[1.0, 2.0, 3.0, 4.0]])
     norm = object.__new__(LayerNorm)
-    norm._gain, norm._bias = np.float32([1, 1, 1, 2]), np.float32([0, 0, 0, 1])
+    norm._gain, norm._bias = np.array([1, 1, 1, 2], np.float32), np.array([0, 0, 0, 1], np.float32)
     y, _ = norm._reference(x)
     np.testing.assert_allclose(y, [[-1.3416, -0.4472, 0.4472, 3.6833]], atol=1e-4)
     rms = object.__new__(RmsNorm)
-    rms._gain = np.float32([1, 1, 1, 2])
+    rms._gain = np.array([1, 1, 1, 2], np.float32)
     y, _ = rms._reference(x)
     np.testing.assert_allclose(y, [[0.3651, 0.7303, 1.0954, 2.9212]], atol=1e-4)
     y, _ = object.__new__(Softmax)._reference(x)
