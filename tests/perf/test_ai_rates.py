@@ -24,9 +24,8 @@ from gpupanel.stress.ai.conv import Conv
 from gpupanel.stress.ai.decode import Decode
 from gpupanel.stress.ai.gemm import Gemm, GemmFp16, GemmInt8
 from gpupanel.stress.ai.norm import LayerNorm, RmsNorm, Softmax
-from gpupanel.stress.catalog import WORKLOAD_BY_NAME
+from gpupanel.stress.catalog import WORKLOAD_BY_NAME, choose_knobs
 from gpupanel.stress.device import open_device
-from gpupanel.stress.worker import choose_knobs
 from gpupanel.stress.workload import Device
 
 pytestmark = pytest.mark.perf
