@@ -18,7 +18,9 @@ _URL = re.compile(
     rf"(?<![A-Za-z0-9+])(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{{1,20}})://{_USER}{_HOST}(?::(?P<port>[0-9]{{1,5}}))?"
 )
 _HOST_AND_PORT = re.compile(rf"{_USER}{_HOST}:(?P<port>[0-9]{{1,5}})")
-_QUOTED = re.compile(r"[\"']([^\"'\n]{3,300})[\"']|=[ \t]*([^\s;#]{3,300})|^[ \t]*POOL:[ \t]*(\S+)", re.M)
+_QUOTED = re.compile(
+    r"[\"']([^\"'\n]{3,300})[\"']|=[ \t]*([^\s;#]{3,300})|^[ \t]*POOL:[ \t]*(\S+)", re.M
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,9 @@ def evidence(facts: ProcessFacts, uses: Sequence[Use], known: Signatures) -> Ite
     if _draws(facts, uses):
         text = "it draws, and shows it in a window"
         yield _line("draws", known.weights["draws"], text, EvidenceSource.USE)
+    elif not facts.libraries and _draws_percent(uses) >= _DRAWS_PERCENT:
+        text = "it uses the engine that draws; whether it has a window cannot be seen"
+        yield _line("draws", known.weights["draws_somewhere"], text, EvidenceSource.USE)
     if _mean(uses, [use.codec_percent for use in uses]) >= _ENCODES_PERCENT:
         text = "it encodes or decodes video"
         yield _line("encodes", known.weights["encodes"], text, EvidenceSource.USE)
@@ -77,7 +80,11 @@ def protection(facts: ProcessFacts, known: Signatures) -> str:
 
 def _draws(facts: ProcessFacts, uses: Sequence[Use]) -> bool:
     has_window = any(name.casefold().startswith(_OF_WINDOWS) for name in facts.libraries)
-    return has_window and _mean(uses, [use.graphics_percent for use in uses]) >= _DRAWS_PERCENT
+    return has_window and _draws_percent(uses) >= _DRAWS_PERCENT
+
+
+def _draws_percent(uses: Sequence[Use]) -> float:
+    return _mean(uses, [use.graphics_percent for use in uses])
 
 
 def _program_class(facts: ProcessFacts, known: Signatures) -> ProcessClass | None:

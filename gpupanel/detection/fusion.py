@@ -132,9 +132,7 @@ def judge(lines: Iterable[Evidence]) -> Judgement:
 
 def _two_witnesses(places: Mapping[tuple[EvidenceFamily, EvidenceSource], float]) -> bool:
     speaking = [
-        place
-        for place, nats in places.items()
-        if place[0] in _WITNESSES and nats >= _WITNESS_NATS
+        place for place, nats in places.items() if place[0] in _WITNESSES and nats >= _WITNESS_NATS
     ]
     return any(
         one[0] is not other[0] and one[1] is not other[1]

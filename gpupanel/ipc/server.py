@@ -16,11 +16,11 @@ from typing import IO, Any
 
 from gpupanel.ipc import protocol
 from gpupanel.ipc.protocol import ErrorCode
-from gpupanel.model.errors import HistoryRefused, ProtocolError
+from gpupanel.model.errors import HistoryRefused, ObjectionRefused, ProtocolError
 
 Method = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Takes params; raises KeyError, TypeError or ValueError when they are wrong, HistoryRefused when
-there is nothing to answer from."""
+there is nothing to answer from, ObjectionRefused when policy does not let a user object."""
 
 MAX_WAITING_MESSAGES = 256
 EARLY_S = 0.05
@@ -121,6 +121,8 @@ class Connection:
             return protocol.error(number, ErrorCode.VERSION, str(reason))
         except HistoryRefused as reason:
             return protocol.error(number, ErrorCode.NO_HISTORY, str(reason))
+        except ObjectionRefused as reason:
+            return protocol.error(number, ErrorCode.DENIED, str(reason))
         except (KeyError, TypeError, ValueError) as reason:
             return protocol.error(number, ErrorCode.INVALID_PARAMS, f"{name}: {reason!r}")
 
