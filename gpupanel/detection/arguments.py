@@ -19,7 +19,7 @@ _URL = re.compile(
 )
 _HOST_AND_PORT = re.compile(rf"{_USER}{_HOST}:(?P<port>[0-9]{{1,5}})")
 _QUOTED = re.compile(
-    r"[\"']([^\"'\n]{3,300})[\"']|=[ \t]*([^\s;#]{3,300})|^[ \t]*POOL:[ \t]*(\S+)", re.M
+    r"[\"']([^\"'\n]{3,300})[\"']|=[ \t]*([^\s;#]{3,300})|^[ \t]*POOL:[ \t]*(\S+)", re.MULTILINE
 )
 
 
@@ -82,7 +82,7 @@ def endpoints(words: Sequence[str]) -> tuple[Endpoint, ...]:
 def endpoints_in_text(text: str) -> tuple[Endpoint, ...]:
     """Every host in a configuration file: in URLs, and in its values of the form HOST:PORT."""
     text = text[:_MOST_TEXT]
-    words = (next(filter(None, groups), "") for groups in _QUOTED.findall(text))
+    words = (next(filter(None, groups), "") for groups in _SETTING.findall(text))
     urls = (_endpoint(match) for match in _URL.finditer(text))
     return tuple(dict.fromkeys([*urls, *endpoints(list(words))]))
 

@@ -11,13 +11,13 @@ from gpupanel.model.verdict import Evidence, EvidenceFamily, EvidenceSource
 
 _ENOUGH_KEYS = 3
 
-_KEY = re.compile(r"""^[ \t{,]*["']?([A-Za-z][\w./-]{1,40})["']?[ \t]*[:=]""", re.M)
+_KEY = re.compile(r"""^[ \t{,]*["']?([A-Za-z][\w./-]{1,40})["']?[ \t]*[:=]""", re.MULTILINE)
 _INLINE_KEY = re.compile(r"""["']([A-Za-z][\w./-]{1,40})["'][ \t]*:""")
 _VALUE = re.compile(r"""[:=][ \t]*["']?([^\s"',;]{2,120})""")
 _ALGORITHM = re.compile(
-    r"""(?:algo|algorithm|coin)[0-9]?["']?[ \t]*[:=][ \t]*["']?([\w/+.-]{2,40})""", re.I
+    r"""(?:algo|algorithm|coin)[0-9]?["']?[ \t]*[:=][ \t]*["']?([\w/+.-]{2,40})""", re.IGNORECASE
 )
-_SECTION = re.compile(r"^\[(\w{3,40})\]", re.M)
+_SECTION = re.compile(r"^\[(\w{3,40})\]", re.MULTILINE)
 
 
 def evidence(facts: ProcessFacts, known: Signatures) -> Iterator[Evidence]:

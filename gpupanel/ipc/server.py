@@ -22,6 +22,12 @@ Method = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Takes params; raises KeyError, TypeError or ValueError when they are wrong, HistoryRefused when
 there is nothing to answer from, ObjectionRefused when policy does not let a user object."""
 
+_REFUSALS: Mapping[type[Exception], ErrorCode] = {
+    ProtocolError: ErrorCode.VERSION,
+    HistoryRefused: ErrorCode.NO_HISTORY,
+    ObjectionRefused: ErrorCode.DENIED,
+}
+
 MAX_WAITING_MESSAGES = 256
 EARLY_S = 0.05
 """A tick that comes this much before a subscription is due still counts as its tick."""
@@ -117,12 +123,8 @@ class Connection:
             return protocol.error(number, ErrorCode.UNKNOWN_METHOD, f"there is no method {name}")
         try:
             return protocol.result(number, method(params))
-        except ProtocolError as reason:
-            return protocol.error(number, ErrorCode.VERSION, str(reason))
-        except HistoryRefused as reason:
-            return protocol.error(number, ErrorCode.NO_HISTORY, str(reason))
-        except ObjectionRefused as reason:
-            return protocol.error(number, ErrorCode.DENIED, str(reason))
+        except tuple(_REFUSALS) as reason:
+            return protocol.error(number, _REFUSALS[type(reason)], str(reason))
         except (KeyError, TypeError, ValueError) as reason:
             return protocol.error(number, ErrorCode.INVALID_PARAMS, f"{name}: {reason!r}")
 

@@ -53,17 +53,20 @@ class Objections:
 
     def _read(self, path: Path) -> None:
         try:
-            text = plain_read(path, _FILE_BYTES)
-            document = json.loads(text) if len(text) <= _FILE_BYTES else {}
-            programs = document["sha256"] if document["version"] == 1 else None
-            if not all(_SHA256.fullmatch(each) for each in programs):
-                raise ValueError
+            self.programs = _programs(plain_read(path, _FILE_BYTES))
         except FileNotFoundError:
             return
         except (PolicyInvalid, ValueError, TypeError, KeyError, RecursionError):
             self.problem = f"{path} is damaged, so nothing in it counts: remove it"
-            return
-        self.programs = frozenset(programs)
+
+
+def _programs(text: bytes) -> frozenset[str]:
+    """What the file says; ValueError, TypeError, KeyError or RecursionError where it is damaged."""
+    document = json.loads(text) if len(text) <= _FILE_BYTES else None
+    programs: list[str] = document["sha256"]
+    if document["version"] != 1 or not all(_SHA256.fullmatch(each) for each in programs):
+        raise ValueError("not a list of programs")
+    return frozenset(programs)
 
 
 def _write(path: Path, text: str) -> None:

@@ -110,7 +110,8 @@ class PsutilReader:
             rows = process.net_connections(kind="tcp")
         except (psutil.Error, OSError):
             return (), ()
-        found, ports = [], []
+        found: list[Connection] = []
+        ports: list[int] = []
         for row in rows:
             if row.status == psutil.CONN_LISTEN:
                 ports.append(row.laddr.port)
