@@ -18,8 +18,14 @@ _URL = re.compile(
     rf"(?<![A-Za-z0-9+])(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{{1,20}})://{_USER}{_HOST}(?::(?P<port>[0-9]{{1,5}}))?"
 )
 _HOST_AND_PORT = re.compile(rf"{_USER}{_HOST}:(?P<port>[0-9]{{1,5}})")
-_QUOTED = re.compile(
-    r"[\"']([^\"'\n]{3,300})[\"']|=[ \t]*([^\s;#]{3,300})|^[ \t]*POOL:[ \t]*(\S+)", re.MULTILINE
+_SETTING = re.compile(
+    r"[\"']([^\"'\n]{3,300})[\"']|=[ \t]*([^\s;#]{3,300})|^[ \t]*POOL:[ \t]*(\S{3,300})",
+    re.MULTILINE,
+)
+_HOST_THEN_PORT = re.compile(
+    rf"(?:host|server|address)[\"']?[ \t]*[=:][ \t]*[\"']?{_HOST}[\"']?,?\s+[\"']?port[\"']?[ \t]*[=:]"
+    r"[ \t]*[\"']?(?P<port>[0-9]{1,5})",
+    re.IGNORECASE,
 )
 
 
@@ -84,7 +90,8 @@ def endpoints_in_text(text: str) -> tuple[Endpoint, ...]:
     text = text[:_MOST_TEXT]
     words = (next(filter(None, groups), "") for groups in _SETTING.findall(text))
     urls = (_endpoint(match) for match in _URL.finditer(text))
-    return tuple(dict.fromkeys([*urls, *endpoints(list(words))]))
+    pairs = (_endpoint(match) for match in _HOST_THEN_PORT.finditer(text))
+    return tuple(dict.fromkeys([*urls, *pairs, *endpoints(list(words))]))
 
 
 def _is_flag(word: str) -> bool:

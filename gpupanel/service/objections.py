@@ -62,9 +62,13 @@ class Objections:
 
 def _programs(text: bytes) -> frozenset[str]:
     """What the file says; ValueError, TypeError, KeyError or RecursionError where it is damaged."""
-    document = json.loads(text) if len(text) <= _FILE_BYTES else None
+    document = json.loads(text)
     programs: list[str] = document["sha256"]
-    if document["version"] != 1 or not all(_SHA256.fullmatch(each) for each in programs):
+    if (
+        len(text) > _FILE_BYTES
+        or document["version"] != 1
+        or not all(_SHA256.fullmatch(each) for each in programs)
+    ):
         raise ValueError("not a list of programs")
     return frozenset(programs)
 

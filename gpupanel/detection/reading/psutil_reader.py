@@ -129,7 +129,7 @@ class PsutilReader:
             for option in options(arguments)
             if option.value.casefold().endswith(_CONFIG_SUFFIXES)
         ]
-        found = []
+        found: list[Config] = []
         for name in dict.fromkeys([*named, *self.known.configs_to_read]):
             path = os.path.join(folder, name) if folder else ""
             text = "" if not path or path.startswith("\\\\") else _text(path)
