@@ -23,8 +23,8 @@ _SETTING = re.compile(
     re.MULTILINE,
 )
 _HOST_THEN_PORT = re.compile(
-    rf"(?:host|server|address)[\"']?[ \t]*[=:][ \t]*[\"']?{_HOST}[\"']?,?\s+[\"']?port[\"']?[ \t]*[=:]"
-    r"[ \t]*[\"']?(?P<port>[0-9]{1,5})",
+    rf"(?:host|server|address)[\"']?[ \t]*[=:][ \t]*[\"']?{_HOST}[\"']?,?\s{{1,8}}[\"']?port"
+    r"[\"']?[ \t]*[=:][ \t]*[\"']?(?P<port>[0-9]{1,5})",
     re.IGNORECASE,
 )
 

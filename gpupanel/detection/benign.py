@@ -56,7 +56,8 @@ def classify(facts: ProcessFacts, uses: Sequence[Use], known: Signatures) -> Pro
     framework = _framework(facts, known)
     if framework is not None:
         return framework[0]
-    return ProcessClass.GRAPHICS if _draws(facts, uses) else ProcessClass.UNKNOWN
+    draws = _has_window(facts) and _draws_percent(uses) > 0
+    return ProcessClass.GRAPHICS if draws else ProcessClass.UNKNOWN
 
 
 def protection(facts: ProcessFacts, known: Signatures) -> str:
@@ -79,8 +80,11 @@ def protection(facts: ProcessFacts, known: Signatures) -> str:
 
 
 def _draws(facts: ProcessFacts, uses: Sequence[Use]) -> bool:
-    has_window = any(name.casefold().startswith(_OF_WINDOWS) for name in facts.libraries)
-    return has_window and _draws_percent(uses) >= _DRAWS_PERCENT
+    return _has_window(facts) and _draws_percent(uses) >= _DRAWS_PERCENT
+
+
+def _has_window(facts: ProcessFacts) -> bool:
+    return any(name.casefold().startswith(_OF_WINDOWS) for name in facts.libraries)
 
 
 def _draws_percent(uses: Sequence[Use]) -> float:

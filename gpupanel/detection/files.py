@@ -10,10 +10,11 @@ from gpupanel.detection.signatures import Miner, Signatures
 from gpupanel.model.verdict import Evidence, EvidenceFamily, EvidenceSource
 
 _ENOUGH_KEYS = 3
+_DISTINCT = 8
 
 _KEY = re.compile(r"""^[ \t{,]*["']?([A-Za-z][\w./-]{1,40})["']?[ \t]*[:=]""", re.MULTILINE)
 _INLINE_KEY = re.compile(r"""["']([A-Za-z][\w./-]{1,40})["'][ \t]*:""")
-_VALUE = re.compile(r"""[:=][ \t]*["']?([^\s"',;]{2,120})""")
+_VALUE = re.compile(r"""[:=,\[][ \t]*["']?([^\s"',;\]]{2,120})""")
 _ALGORITHM = re.compile(
     r"""(?:algo|algorithm|coin)[0-9]?["']?[ \t]*[:=][ \t]*["']?([\w/+.-]{2,40})""", re.IGNORECASE
 )
@@ -53,12 +54,15 @@ def _configs(configs: Sequence[Config], known: Signatures) -> Iterator[Evidence]
         if named:
             text = f"only miners read a file called {config.name}"
             yield _line("config name", known.weights["config_name"], text)
+        values = _VALUE.findall(config.text)
         asked = [*_ALGORITHM.findall(config.text), *_SECTION.findall(config.text)]
+        # Short names of coins are words of others too, where no key says what they are.
+        asked += [value for value in values if len(value) >= _DISTINCT]
         algorithms = [word for word in asked if word.casefold() in known.algorithms]
         if algorithms:
             text = f"its {config.name} asks for the algorithm or coin {algorithms[0].casefold()}"
             yield _line("algorithm", known.weights["algorithm"], text)
-        if any(known.wallet.match(value) for value in _VALUE.findall(config.text)):
+        if any(known.wallet.match(value) for value in values):
             text = f"its {config.name} holds a wallet's address"
             yield _line("wallet", known.weights["wallet"], text)
 

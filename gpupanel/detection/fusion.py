@@ -42,6 +42,9 @@ _MOST_NATS: Mapping[EvidenceFamily, float] = {
 _LEAST_NATS = -8.0
 """All that speaks for a process together."""
 
+_LEAST_AGAINST_WITNESSES_NATS = -2.0
+"""The same where two witnesses speak: a window that is drawn does not undo what they saw."""
+
 _WITNESSES = frozenset({EvidenceFamily.PROCESS, EvidenceFamily.NETWORK, EvidenceFamily.FILES})
 _WITNESS_NATS = 2.0
 """What a family says from one place counts as a witness from here on."""
@@ -124,10 +127,12 @@ def judge(lines: Iterable[Evidence]) -> Judgement:
         sums[line.family] += line.weight_nats
         place = line.family, line.source
         places[place] = places.get(place, 0.0) + line.weight_nats
+    witnesses = _two_witnesses(places)
+    least = _LEAST_AGAINST_WITNESSES_NATS if witnesses else _LEAST_NATS
     total = PRIOR_NATS + sum(
-        min(_MOST_NATS[family], max(_LEAST_NATS, nats)) for family, nats in sums.items()
+        min(_MOST_NATS[family], max(least, nats)) for family, nats in sums.items()
     )
-    return Judgement(1 / (1 + math.exp(-total)), tuple(ordered), _two_witnesses(places))
+    return Judgement(1 / (1 + math.exp(-total)), tuple(ordered), witnesses)
 
 
 def _two_witnesses(places: Mapping[tuple[EvidenceFamily, EvidenceSource], float]) -> bool:

@@ -92,11 +92,18 @@ def _connections(
     named: dict[EvidenceSource, tuple[Endpoint, ...]],
     known: Signatures,
 ) -> Iterator[Evidence]:
-    pools = _pools(facts, named, known)
-    for connection in facts.connections:
-        if any(_leads_to(connection, pool) for pool in pools):
-            text = f"it is connected to port {connection.port}, which it was given as a pool's"
-            yield _socket("named pool", known.weights["connected_to_named_pool"], text)
+    for kind, pools in (
+        ("connected_to_known_pool", _known_pools(named, known)),
+        ("connected_to_named_pool", _given_pools(facts, known)),
+    ):
+        ports = [
+            connection.port
+            for connection in facts.connections
+            if any(_leads_to(connection, pool) for pool in pools)
+        ]
+        if ports:
+            text = f"it is connected to port {ports[0]}, which it was given as a pool's"
+            yield _socket("named pool", known.weights[kind], text)
             break
     away = [one for one in facts.connections if not one.is_local]
     hosts = [one.host for one in away if one.host in known.pools]
@@ -112,25 +119,25 @@ def _connections(
         yield _socket("lasting connection", known.weights["lasting_connection"], text)
 
 
-def _pools(
-    facts: ProcessFacts, named: dict[EvidenceSource, tuple[Endpoint, ...]], known: Signatures
+def _known_pools(
+    named: dict[EvidenceSource, tuple[Endpoint, ...]], known: Signatures
 ) -> list[Endpoint]:
-    """What was named and is a pool: by its scheme or host, or as a miner's option for one."""
-    everywhere = [endpoint for found in named.values() for endpoint in found]
-    pools = [
+    """What was named and is a pool by its scheme or host."""
+    return [
         one
-        for one in everywhere
-        if one.port
-        and (
-            one.scheme in known.strong_schemes | known.weak_schemes
-            or (known.host_kind(one.host) and not _is_page(one))
-        )
+        for found in named.values()
+        for one in found
+        if one.port and (one.scheme in known.strong_schemes or known.host_kind(one.host))
     ]
+
+
+def _given_pools(facts: ProcessFacts, known: Signatures) -> list[Endpoint]:
+    """What was given as a miner's option for a pool, beside an algorithm or a wallet."""
     found = all_options(facts)
-    if named_algorithm(found, known) or has_wallet([one.value for one in found], known):
-        flags = frozenset().union(*(miner.pool for miner in known.miners))
-        pools += [one for one in endpoints(values_of(found, flags)) if one.port]
-    return pools
+    if not (named_algorithm(found, known) or has_wallet([one.value for one in found], known)):
+        return []
+    flags = frozenset().union(*(miner.pool for miner in known.miners))
+    return [one for one in endpoints(values_of(found, flags)) if one.port]
 
 
 def _leads_to(connection: Connection, pool: Endpoint) -> bool:

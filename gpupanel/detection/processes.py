@@ -69,7 +69,9 @@ def has_wallet(words: list[str], known: Signatures) -> bool:
 
 
 def _fits(found: tuple[Option, ...], miner: Miner, known: Signatures) -> bool:
-    pools, users = values_of(found, miner.pool), values_of(found, miner.user)
+    pools = values_of(found, miner.pool)
+    # Some let the account stand in the pool's URL.
+    users = (*values_of(found, miner.user), *(pool for pool in pools if "@" in pool))
     if not miner.pool or not endpoints(pools):
         return False
     if not miner.user:  # ethminer and its descendants: the account stands in the pool's URL
