@@ -61,7 +61,7 @@ class Bench:
 
     def standing(self) -> Standing | None:
         (sample,) = self.judging.judged([SAMPLE])
-        return sample.verdict and sample.verdict.standing
+        return None if sample.verdict is None else sample.verdict.standing
 
 
 @pytest.fixture

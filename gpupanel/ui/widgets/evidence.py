@@ -109,9 +109,9 @@ class EvidenceCard(Card):
         self._show_verdict(verdict)
 
     def _show_verdict(self, verdict: Verdict | str) -> None:
-        is_known = isinstance(verdict, Verdict)
-        self.table.setVisible(is_known and bool(verdict.evidence))
-        self.object_button.setVisible(is_known and verdict.may_object)
+        lines = verdict.evidence if isinstance(verdict, Verdict) else ()
+        self.table.setVisible(bool(lines))
+        self.object_button.setVisible(isinstance(verdict, Verdict) and verdict.may_object)
         if isinstance(verdict, str):
             self._sentence.set_text(fmt.sentence(verdict))
             return
