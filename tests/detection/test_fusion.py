@@ -72,10 +72,22 @@ def test_what_speaks_for_a_process_does_not_outweigh_a_miner(found: list[Evidenc
         ((line("process", 12), line("network", 1.9, "connections")), Standing.SUSPECTED),
         ((line("process", 12), line("network", 4.0, "connections")), Standing.SUSPECTED),
         ((line("process", 12), line("network", 4.2, "connections")), Standing.MINING),
+        (
+            (
+                line("process", 6),
+                line("process", 6, "executable"),
+                line("network", 1.9, "connections"),
+                line("files", 1.9, "open files"),
+                line("telemetry", 2, "use of the GPU"),
+            ),
+            Standing.SUSPECTED,
+        ),
         (SURE, Standing.MINING),
     ],
 )
-def test_the_two_thresholds(posterior_of: tuple[Evidence, ...], standing: Standing) -> None:
+def test_the_two_thresholds_and_the_two_witnesses(
+    posterior_of: tuple[Evidence, ...], standing: Standing
+) -> None:
     assert judge(posterior_of).standing(Standing.CLEAR) is standing
 
 

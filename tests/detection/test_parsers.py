@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpupanel.detection import files, network, processes
+from gpupanel.detection import benign, files, network, processes
 from gpupanel.detection.arguments import Endpoint, endpoints, endpoints_in_text, options, values_of
 from gpupanel.detection.detector import all_evidence
 from gpupanel.detection.reading import tables
-from gpupanel.detection.reading.facts import Config, ProcessFacts, Program
+from gpupanel.detection.reading.facts import Config, Connection, ProcessFacts, Program
 from gpupanel.detection.signatures import built_in
 
 WORDS = st.lists(st.text(max_size=60), max_size=12)
@@ -170,3 +170,26 @@ def test_an_administrator_adds_a_miner_and_a_pool_without_code() -> None:
     assert {line.kind for line in all_evidence(facts, (), added)} == {"name", "pool", "label"}
     elsewhere = replace(facts, arguments=("newminer", "-o", "notpool.example.org:77"))
     assert "pool" not in {line.kind for line in all_evidence(elsewhere, (), added)}
+
+
+def test_a_connection_to_another_port_is_not_the_pool_that_was_named() -> None:
+    words = ("x", "-o", "stratum+tcp://a.org:4444")
+    named = ProcessFacts(1, 1, arguments=words, connections=(Connection("203.0.113.7", 4444),))
+    other = replace(named, connections=(Connection("203.0.113.7", 4443),))
+    near = replace(named, connections=(Connection("127.0.0.1", 4444, is_local=True),))
+    told = [
+        "named pool" in {line.kind for line in network.evidence(facts, (), built_in())}
+        for facts in (named, other, near)
+    ]
+    assert told == [True, False, False]
+
+
+def test_an_interpreter_that_root_installed_vouches_for_no_script() -> None:
+    julia = Program("/usr/bin/julia", is_trusted=True)
+    compiled = ProcessFacts(1, 1, "julia", julia)
+    script = replace(compiled, script=Program("/home/mara/x.jl"))
+    weights = [
+        [line.weight_nats for line in benign.evidence(facts, (), built_in())]
+        for facts in (compiled, script)
+    ]
+    assert weights == [[-6.0], [-1.5]]

@@ -16,6 +16,7 @@ import pytest
 
 from gpupanel.detection import files, network, processes
 from gpupanel.detection.detector import all_evidence
+from gpupanel.detection.reading import proc_reader
 from gpupanel.detection.reading.content import LARGEST_BYTES, LOOK_BYTES, Contents
 from gpupanel.detection.reading.facts import ProcessFacts
 from gpupanel.detection.reading.proc_reader import ProcReader
@@ -133,6 +134,16 @@ def test_a_pipe_a_folder_and_a_secret_are_no_configuration(start: Start, tmp_pat
     (tmp_path / "config.ini").symlink_to("/dev/zero")
     process, _ = start(["nothing", "-c", SLEEPER])
     assert read(process.pid).configs == ()
+
+
+def test_what_only_its_owner_may_read_is_not_read_for_another(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text("{}")
+    file.chmod(0o600)
+    assert proc_reader._config(str(file), os.getuid()) == "{}"
+    assert proc_reader._config(str(file), os.getuid() + 1) == ""
+    file.chmod(0o644)
+    assert proc_reader._config(str(file), os.getuid() + 1) == "{}"
 
 
 def test_a_copy_under_another_name_is_the_same_program(start: Start, tmp_path: Path) -> None:
