@@ -84,6 +84,28 @@ WORKLOADS: tuple[WorkloadInfo, ...] = (
         ),
         probe_knobs={"share_percent": 1, "fade_s": 0},
     ),
+    WorkloadInfo(
+        name="diagnostics.latency",
+        family=Family.DIAGNOSTICS,
+        title="Latency and transfers",
+        summary="How long a launch takes, and data on its way to the device and back.",
+        unit="launch",
+        kernel="diagnostics_latency.cl",
+        host="gpupanel.stress.diagnostics.latency:Latency",
+        knobs=(Knob("transfer_mib", 16, 8, 1, 256, "Size of the large transfers."),),
+        readings=(
+            Reading("launch_p50_us", "Launch", "µs", "Median from the call to its end."),
+            Reading("launch_p99_us", "Launch p99", "µs", "99 of 100 launches are quicker."),
+            Reading("upload_p50_us", "Upload", "µs", "Median of 4096 bytes to the device."),
+            Reading("upload_p99_us", "Upload p99", "µs", "99 of 100 uploads are quicker."),
+            Reading("download_p50_us", "Download", "µs", "Median of 4096 bytes back."),
+            Reading("download_p99_us", "Download p99", "µs", "99 of 100 downloads are quicker."),
+            Reading("upload_p50_gb_per_s", "Upload rate", "GB/s", "Median of large uploads."),
+            Reading("upload_p99_gb_per_s", "Upload rate p99", "GB/s", "99 of 100 are faster."),
+            Reading("download_p50_gb_per_s", "Download rate", "GB/s", "Median of large downloads."),
+            Reading("download_p99_gb_per_s", "Download rate p99", "GB/s", "99 of 100 are faster."),
+        ),
+    ),
 )  # fmt: skip
 
 WORKLOAD_BY_NAME: Mapping[str, WorkloadInfo] = {workload.name: workload for workload in WORKLOADS}
