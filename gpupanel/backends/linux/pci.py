@@ -123,3 +123,15 @@ def _is_bridge_of(device_dir: Path, vendor: str) -> bool:
         ).startswith(_BRIDGE_CLASS)
     except OSError:
         return False
+
+
+def drives_display(device_dir: Path) -> bool | None:
+    """Whether a screen shows what a DRM device draws; None where it has no connector.
+
+    The kernel answers from memory: no screen is asked, and a sleeping card sleeps on.
+    """
+    states = [
+        read_text(path) for path in sorted(device_dir.glob("drm/card[0-9]*/card[0-9]*-*/enabled"))
+    ]
+    told = [state for state in states if isinstance(state, str)]
+    return "enabled" in told if told else None
