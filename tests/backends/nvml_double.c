@@ -412,12 +412,6 @@ int nvmlDeviceGetMigMode(void *device, uint *now, uint *next)
     ENTER_GPU;
     return pair(now, next, V(mig_mode), V(mig_mode));
 }
-int nvmlDeviceGetDisplayActive(void *device, uint *out)
-{
-    ENTER_GPU;
-    *out = index_of(gpu) == 0; /* a screen hangs on the first card */
-    return SUCCESS;
-}
 int nvmlDeviceIsMigDeviceHandle(void *device, uint *out) { ENTER_GPU; *out = 0; return SUCCESS; }
 int nvmlDeviceGetRemappedRows(void *device, uint *corrected, uint *uncorrected, uint *pending, uint *failed)
 {

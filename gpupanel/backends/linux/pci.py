@@ -130,8 +130,9 @@ def drives_display(device_dir: Path) -> bool | None:
 
     The kernel answers from memory: no screen is asked, and a sleeping card sleeps on.
     """
-    states = [
-        read_text(path) for path in sorted(device_dir.glob("drm/card[0-9]*/card[0-9]*-*/enabled"))
-    ]
-    told = [state for state in states if isinstance(state, str)]
-    return "enabled" in told if told else None
+    connectors = sorted(device_dir.glob("drm/card[0-9]*/card[0-9]*-*/enabled"))
+    try:
+        states = [read_text(str(path)) for path in connectors]
+    except OSError:
+        return None  # the card is on its way out
+    return "enabled" in states if states else None
