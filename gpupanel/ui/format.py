@@ -21,8 +21,20 @@ _SPACE = "\u00a0"
 
 _GIB = 2.0**30
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
-_RATE_UNITS = {"hash": "H/s", "flop": "FLOP/s", "frame": "fps"}
-_AMOUNT_UNITS = {"hash": "H", "flop": "FLOP", "frame": "frames"}
+_RATE_UNITS = {
+    "hash": "H/s",
+    "flop": "FLOP/s",
+    "frame": "fps",
+    "byte": "B/s",
+    "launch": "launches/s",
+}
+_AMOUNT_UNITS = {
+    "hash": "H",
+    "flop": "FLOP",
+    "frame": "frames",
+    "byte": "B",
+    "launch": "launches",
+}
 _FAMILIES = {
     Family.MINING: QT_TRANSLATE_NOOP("Families", "Mining"),
     Family.AI: QT_TRANSLATE_NOOP("Families", "AI"),

@@ -110,7 +110,6 @@ class Way:
         block = self._blocks[self._turn % BLOCKS]
         self._turn += 1
         self._sent[:] = block.content
-        self._back[:] = 0
         queue, there = self._queue, self._there
         self.up.add(_ns(lambda: cl.enqueue_copy(queue, there, self._sent)))
         self.down.add(_ns(lambda: cl.enqueue_copy(queue, self._back, there)))
