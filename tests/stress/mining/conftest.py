@@ -35,7 +35,7 @@ def vectors(all_vectors: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def kawpow_document() -> dict[str, Any]:
-    document: dict[str, Any] = json.loads((RECORDINGS / "vectors.json").read_text("utf-8"))
+    document: dict[str, Any] = json.loads((RECORDINGS / "kawpow.json").read_text("utf-8"))
     return document
 
 
