@@ -39,6 +39,7 @@ class Launch:
     Attributes:
         first: Its first item along the first dimension.
         flop: Of the products in it.
+        arguments: Kept alive here; a kernel does not own its buffers.
     """
 
     kernel: cl.Kernel
@@ -46,6 +47,7 @@ class Launch:
     group: tuple[int, ...]
     first: int
     flop: int
+    arguments: tuple[Any, ...]
 
     def enqueue(self, queue: cl.CommandQueue) -> cl.Event:
         """Does not wait."""
@@ -314,4 +316,4 @@ class Network:
         for piece in range(pieces):
             first, end = (groups * at // pieces * group[0] for at in (piece, piece + 1))
             share = flop * end // items[0] - flop * first // items[0]
-            yield Launch(kernel, (end - first, *items[1:]), group, first, share)
+            yield Launch(kernel, (end - first, *items[1:]), group, first, share, arguments)

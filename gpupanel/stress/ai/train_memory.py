@@ -70,7 +70,7 @@ class Memory:
         self.shape = shape
         self.queue = device.queue
         self._device = device
-        self._left = device.memory_bytes
+        self._left_bytes = device.memory_bytes
         self.parameters, self.moment1, self.moment2, self.gradients, self.transposed = (
             self._floats(shape.stored) for _ in range(5)
         )
@@ -101,26 +101,20 @@ class Memory:
         """A new buffer of the same size."""
         return self._floats(buffer.size // 4)
 
-    def read(
-        self, buffer: cl.Buffer, first: int, count: int, kind: type[np.generic] = np.float32
-    ) -> NDArray[Any]:
-        """``count`` words from ``first`` on; the array holds them once the queue got there."""
-        host = np.empty(count, kind)
-        cl.enqueue_copy(self.queue, host, buffer, src_offset=4 * first, is_blocking=False)
-        return host
+    def read(self, buffer: cl.Buffer, host: NDArray[Any], first: int = 0) -> cl.Event:
+        """Fill ``host`` from word ``first`` on, once the queue gets there; does not wait."""
+        return cl.enqueue_copy(
+            self.queue, host, buffer, src_offset=4 * first, is_blocking=False
+        )
 
-    def read_columns(
-        self, buffer: cl.Buffer, shape: tuple[int, int], columns: slice
-    ) -> NDArray[np.float32]:
-        """Some columns of a matrix (rows, columns), as ``read`` does."""
-        host = np.empty((shape[0], columns.stop - columns.start), np.float32)
+    def read_columns(self, buffer: cl.Buffer, host: NDArray[Any], pitch: int, first: int) -> None:
+        """Fill ``host`` with columns from ``first`` on of a matrix with ``pitch`` columns."""
+        rows, columns = host.shape
         cl.enqueue_copy(
-            self.queue, host, buffer, is_blocking=False,
-            buffer_origin=(4 * columns.start, 0), buffer_pitches=(4 * shape[1],),
-            host_origin=(0, 0), host_pitches=(4 * host.shape[1],),
-            region=(4 * host.shape[1], shape[0]),
+            self.queue, host, buffer, is_blocking=False, buffer_origin=(4 * first, 0),
+            buffer_pitches=(4 * pitch,), host_origin=(0, 0), host_pitches=(4 * columns,),
+            region=(4 * columns, rows),
         )  # fmt: skip
-        return host
 
     def _floats(self, count: int) -> cl.Buffer:
         """Zeros: no kernel reads what nobody wrote.
@@ -129,9 +123,9 @@ class Memory:
             WorkloadError: The device does not offer so much.
         """
         size = 4 * count
-        self._left -= size
+        self._left_bytes -= size
         limit = self._device.queue.device.max_mem_alloc_size
-        if self._left < 0 or size > limit:
+        if self._left_bytes < 0 or size > limit:
             raise self._too_large(f"it offers {self._device.memory_bytes >> 20} MiB")
         try:
             buffer = cl.Buffer(self._device.context, cl.mem_flags.READ_WRITE, size)
