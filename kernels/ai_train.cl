@@ -631,9 +631,43 @@ __kernel void attend_back_keys(source qkv, source dmixed, source log_sums, sourc
     scatter(dkeys + width, dv, pitch);
 }
 
-/* --- The update --- */
+/* --- The update: squares of the gradients, their norm, and Adam --- */
 
-/* Adam (Kingma and Ba, 2015) on one BLOCK of parameters per work-group.
+/* Sum of the squares of one BLOCK of gradients per work-group. */
+__kernel void square(source gradients, target squares, const uint count, __local float *scratch)
+{
+    const uint block = get_group_id(0), item = get_local_id(0);
+    const uint end = min(count, (block + 1) * (uint)BLOCK) / LANES;
+    floatv sum = (floatv)(0.0f);
+    for (uint i = block * (BLOCK / LANES) + item; i < end; i += BLOCK_ITEMS)
+        sum = FROM(gradients, i) * FROM(gradients, i) + sum;
+    const float total = sum_of_items(sum_of_lanes(sum), BLOCK_ITEMS, scratch);
+    if (item == 0)
+        squares[block] = total;
+}
+
+/* One line in the journal of steps: loss, gradient norm, changed block, step. One work-group. */
+__kernel void record(source losses, source squares, __global uint *restrict changed,
+                     __global uint4 *restrict journal, target norm, const uint rows,
+                     const uint blocks, const uint step, const uint line, __local float *scratch)
+{
+    const uint item = get_local_id(0);
+    float loss = 0.0f, total = 0.0f;
+    for (uint i = item; i < rows; i += BLOCK_ITEMS)
+        loss += losses[i];
+    for (uint i = item; i < blocks; i += BLOCK_ITEMS)
+        total += squares[i];
+    loss = sum_of_items(loss, BLOCK_ITEMS, scratch);
+    total = sum_of_items(total, BLOCK_ITEMS, scratch);
+    if (item == 0) {
+        *norm = sqrt(total);
+        journal[line] = (uint4)(as_uint(loss), as_uint(sqrt(total)), *changed, step);
+        *changed = NOTHING_CHANGED;
+    }
+}
+
+/* Adam (Kingma and Ba, 2015) on one BLOCK of parameters per work-group; gradients whose norm is
+ * above 1 are scaled down to it.
  *
  * Each item leaves a digest of all that it wrote and compares it with what it reads a step later:
  * when memory lost a bit in between, `changed` becomes the first such block. The digest is the sum
@@ -641,17 +675,17 @@ __kernel void attend_back_keys(source qkv, source dmixed, source log_sums, sourc
  *
  * rate is the learning rate over 1 - decay1^step, correction is 1 / sqrt(1 - decay2^step). */
 __kernel void adam(target parameters, target moment1, target moment2, source gradients,
-                   __global uint *restrict digests, __global uint *restrict changed,
-                   target squares, const uint count, const float rate, const float correction,
-                   const uint is_first, __local float *scratch)
+                   __global uint *restrict digests, __global uint *restrict changed, source norm,
+                   const uint count, const float rate, const float correction,
+                   const uint is_first)
 {
     const uint block = get_group_id(0), item = get_local_id(0);
     const uint end = min(count, (block + 1) * (uint)BLOCK) / LANES;
+    const float clip = 1.0f / fmax(1.0f, *norm);
     uintv before = (uintv)(0), after = (uintv)(0);
-    floatv square = (floatv)(0.0f);
     for (uint i = block * (BLOCK / LANES) + item; i < end; i += BLOCK_ITEMS) {
         const uintv odd = AS_UINTV(LANE_NUMBERS) * 2 + (2 * LANES * i + 1);
-        const floatv gradient = FROM(gradients, i);
+        const floatv gradient = FROM(gradients, i) * clip;
         floatv parameter = AT(parameters, i), m = AT(moment1, i), v = AT(moment2, i);
         before += odd * (AS_UINTV(parameter) + 3 * AS_UINTV(m) + 5 * AS_UINTV(v));
         m = 0.9f * m + 0.1f * gradient;
@@ -661,31 +695,8 @@ __kernel void adam(target parameters, target moment1, target moment2, source gra
         AT(parameters, i) = parameter;
         AT(moment1, i) = m;
         AT(moment2, i) = v;
-        square = gradient * gradient + square;
     }
     if (!is_first && sum_of_words(before) != digests[get_global_id(0)])
         atomic_min(changed, block);
     digests[get_global_id(0)] = sum_of_words(after);
-    const float sum = sum_of_items(sum_of_lanes(square), BLOCK_ITEMS, scratch);
-    if (item == 0)
-        squares[block] = sum;
-}
-
-/* One line in the journal of steps: loss, gradient norm, changed block, step. One work-group. */
-__kernel void record(source losses, source squares, __global uint *restrict changed,
-                     __global uint4 *restrict journal, const uint rows, const uint blocks,
-                     const uint step, const uint line, __local float *scratch)
-{
-    const uint item = get_local_id(0);
-    float loss = 0.0f, square = 0.0f;
-    for (uint i = item; i < rows; i += BLOCK_ITEMS)
-        loss += losses[i];
-    for (uint i = item; i < blocks; i += BLOCK_ITEMS)
-        square += squares[i];
-    loss = sum_of_items(loss, BLOCK_ITEMS, scratch);
-    square = sum_of_items(square, BLOCK_ITEMS, scratch);
-    if (item == 0) {
-        journal[line] = (uint4)(as_uint(loss), as_uint(sqrt(square)), *changed, step);
-        *changed = NOTHING_CHANGED;
-    }
 }

@@ -51,7 +51,7 @@ WORKLOADS: tuple[WorkloadInfo, ...] = (
                 "ffn", 2048, 512, 256, 4096, "Width of the MLP's middle, twice the model's at least.",
                 (256, 512, 1024, 2048, 4096),
             ),
-            Knob("layers", 4, 2, 1, 6, "Attention and MLP each."),
+            Knob("layers", 4, 2, 1, 4, "An attention and an MLP each."),
             Knob("sequence", 256, 64, 64, 256, "Tokens of a sequence.", (64, 128, 256)),
             Knob("batch", 4, 4, 4, 64, "Sequences per training step."),
         ),

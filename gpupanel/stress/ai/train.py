@@ -1,6 +1,6 @@
 """The load ``ai.train``: a small transformer trained for real, forward, backward and Adam in fp32.
 
-It learns to copy. After a fixed number of steps its loss has to be low, whatever the seed; then
+It learns to copy. Within a fixed number of steps its loss has to be low, whatever the seed; then
 fresh weights start over, so that the load goes on evenly for as long as the run. The unit of work
 is a token; one step of launch() is one launch of some fifty that make a training step.
 """
@@ -21,7 +21,7 @@ from gpupanel.stress.ai.train_device import Network
 from gpupanel.stress.ai.train_journal import Journal
 from gpupanel.stress.ai.train_memory import JOURNAL_LINES
 from gpupanel.stress.ai.train_selftest import self_test
-from gpupanel.stress.ai.train_shape import EPISODE_STEPS, Shape
+from gpupanel.stress.ai.train_shape import DEADLINE_STEPS, Shape
 from gpupanel.stress.workload import Check, Chunk, Device, Report, Variant, lane_variants
 
 
@@ -29,7 +29,7 @@ class Train:
     """Host side of ``ai.train``.
 
     What is verified: every step's loss is a number, every step finds the parameters as the last
-    one left them, every episode ends with a low loss; and once a second a step is audited.
+    one left them, every episode reaches a low loss; and once a second a step is audited.
 
     Attributes:
         network: Set by prepare().
@@ -48,7 +48,7 @@ class Train:
         self._audit: Audit | None = None
         self.notes: tuple[str, ...] = (
             f"fp32, {shape.parameters:,} parameters, {shape.tokens:,} tokens per step",
-            f"learns to copy in {EPISODE_STEPS} steps, then starts over from fresh weights",
+            f"learns to copy within {DEADLINE_STEPS} steps, then starts over from fresh weights",
         )
 
     @classmethod
@@ -117,7 +117,9 @@ class Train:
         """Enqueue launch after launch, for ever; yields each one's event and flop."""
         for episode in itertools.count():
             self.network.begin_episode(episode)
-            for step in range(1, EPISODE_STEPS + 1):
+            for step in itertools.count(1):
+                if self._journal.episodes > episode:
+                    break
                 self.network.begin_step(episode, step, self._steps)
                 if self._is_audit_due:
                     self._is_audit_due = False

@@ -174,6 +174,7 @@ class Audit:
             for buffer in (spare.parameters, spare.moment1, spare.moment2, memory.gradients)
         ]
         self._new = [self._fetched(buffer, count, first) for buffer in memory.state[:3]]
+        self._norm = self._fetched(memory.norm, 1)
 
     def _check_repetition(self) -> Check:
         differing = np.flatnonzero(self._digests != self._digests_again)
@@ -219,6 +220,7 @@ class Audit:
         parameters, moment1, moment2, gradients = self._old
         rate = self._shape.learning_rate(self._step)
         expected = [one.copy() for one in (parameters, moment1, moment2)]
+        gradients = reference.clipped(gradients, float(self._norm[0]))
         reference.adam(*expected, gradients, self._step, rate)
         sizes = [rate + 0.01 * _largest(parameters), _largest(moment1), _largest(moment2)]
         errors = [

@@ -104,8 +104,8 @@ class Network:
         self._adam.set_arg(8, np.float32(self.shape.learning_rate(step) / (1 - DECAY1**step)))
         self._adam.set_arg(9, np.float32((1 - DECAY2**step) ** -0.5))
         self._adam.set_arg(10, np.uint32(step == 1))
-        self._record.set_arg(6, np.uint32(step))
-        self._record.set_arg(7, np.uint32(line % JOURNAL_LINES))
+        self._record.set_arg(7, np.uint32(step))
+        self._record.set_arg(8, np.uint32(line % JOURNAL_LINES))
 
     def _key(self, episode: int) -> Any:
         return np.array([self._seed, episode], np.uint32)
@@ -195,18 +195,20 @@ class Network:
     def _update(self) -> Iterator[Launch]:
         memory, items = self.memory, self._block_items
         scratch = cl.LocalMemory(4 * items)
+        arguments: tuple[Any, ...]
+        arguments = (memory.gradients, memory.squares, self.shape.stored, scratch)
+        yield from self._launch("square", arguments, (memory.blocks * items,), (items,))
+        arguments = (
+            memory.losses, memory.squares, memory.changed, memory.journal, memory.norm,
+            self.shape.tokens, memory.blocks, 1, 0, scratch,
+        )  # fmt: skip
+        yield from self._launch("record", arguments, (items,), (items,))
         arguments = (
             memory.parameters, memory.moment1, memory.moment2, memory.gradients, memory.digests,
-            memory.changed, memory.squares, self.shape.stored, np.float32(0), np.float32(0), 1,
-            scratch,
+            memory.changed, memory.norm, self.shape.stored, np.float32(0), np.float32(0), 1,
         )  # fmt: skip
         yield from self._launch("adam", arguments, (memory.blocks * items,), (items,))
         yield self.transpose
-        arguments = (
-            memory.losses, memory.squares, memory.changed, memory.journal, self.shape.tokens,
-            memory.blocks, 1, 0, scratch,
-        )  # fmt: skip
-        yield from self._launch("record", arguments, (items,), (items,))
 
     def _transpose(self) -> Launch:
         table, tile = [], 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np  # noqa: TID253 - worker process only
 
 from gpupanel.stress.ai.train_memory import BLOCK, JOURNAL_LINES, NOTHING_CHANGED
-from gpupanel.stress.ai.train_shape import AVERAGED_STEPS, EPISODE_STEPS, LEARNED_LOSS, Shape
+from gpupanel.stress.ai.train_shape import AVERAGED_STEPS, DEADLINE_STEPS, LEARNED_LOSS, Shape
 from gpupanel.stress.workload import Check
 
 if TYPE_CHECKING:
@@ -18,16 +18,24 @@ if TYPE_CHECKING:
 
 
 class Journal:
-    """Reads the lines that each step leaves on the device, and judges them."""
+    """Reads the lines that each step leaves on the device, and judges them.
+
+    An episode begins with fresh weights at step 1, and ends when the task is learned or the
+    deadline is over.
+
+    Attributes:
+        episodes: That ended.
+    """
 
     def __init__(self, shape: Shape) -> None:
+        self.episodes = 0
         self._shape = shape
         self._steps = 0
         self._judged = 0
         self._losses: deque[float] = deque(maxlen=AVERAGED_STEPS)
         self._gradient_norm = math.nan
         self._learned_step: int | None = None
-        self._is_learned = False
+        self._is_over = False
         self._not_finite: list[str] = []
         self._changed: list[str] = []
         self._outcomes: list[Check] = []
@@ -72,22 +80,25 @@ class Journal:
         changed, step = map(int, line[2:])
         if step == 1:
             self._losses.clear()
-            self._is_learned = False
+            self._is_over = False
         self._losses.append(loss)
         if not math.isfinite(loss):
             self._not_finite.append(f"the loss of step {step} is {loss}")
         if changed != NOTHING_CHANGED:
-            self._changed.append(f"{self._parameters_in(changed)} changed before step {step}")
-        if not self._is_learned and len(self._losses) == AVERAGED_STEPS:
-            self._is_learned = self._loss() < LEARNED_LOSS
-            self._learned_step = step if self._is_learned else self._learned_step
-        if step == EPISODE_STEPS:
-            self._outcomes.append(self._outcome())
+            self._changed.append(f"{self._parameters_in(changed)} lost bits before step {step}")
+        if not self._is_over:
+            self._judge_episode(step)
 
-    def _outcome(self) -> Check:
-        loss = self._loss()
-        detail = f"loss {loss:.3g} after {EPISODE_STEPS} steps, {LEARNED_LOSS} is learned"
-        return Check("learning", passed=loss < LEARNED_LOSS, detail=detail)
+    def _judge_episode(self, step: int) -> None:
+        is_learned = len(self._losses) == AVERAGED_STEPS and self._loss() < LEARNED_LOSS
+        if is_learned:
+            self._learned_step = step
+            self._outcomes.append(Check("learning", passed=True, detail=f"learned at step {step}"))
+        elif step >= DEADLINE_STEPS:
+            detail = f"loss {self._loss():.3g} after {step} steps, {LEARNED_LOSS} was due"
+            self._outcomes.append(Check("learning", passed=False, detail=detail))
+        self._is_over = is_learned or step >= DEADLINE_STEPS
+        self.episodes += self._is_over
 
     def _loss(self) -> float:
         return sum(self._losses) / len(self._losses) if self._losses else math.nan

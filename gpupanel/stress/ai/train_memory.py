@@ -77,7 +77,7 @@ class Memory:
         self.blocks = -(-shape.stored // BLOCK)
         self.digests = self._floats(self.blocks * block_items)
         self.squares = self._floats(self.blocks)
-        self.changed = self._floats(1)
+        self.changed, self.norm = (self._floats(1) for _ in range(2))
         self.journal = self._floats(4 * JOURNAL_LINES)
         self.tokens, self.losses = (self._floats(shape.tokens) for _ in range(2))
         self.logits = self._rows(VOCABULARY)

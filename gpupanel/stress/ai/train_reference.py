@@ -231,7 +231,7 @@ def backward(parameters: Parameters, tokens: Array, gradients: Parameters) -> fl
 def adam(
     parameters: Array, moment1: Array, moment2: Array, gradients: Array, step: int, rate: float
 ) -> None:
-    """One step of Adam, in place; steps count from 1."""
+    """One step of Adam, in place; steps count from 1. The gradients are clipped already."""
     kind = parameters.dtype.type
     moment1 *= kind(DECAY1)
     moment1 += kind(1 - DECAY1) * gradients
@@ -243,6 +243,11 @@ def adam(
     np.divide(moment1, change, out=change)
     change *= kind(rate / (1 - DECAY1**step))
     parameters -= change
+
+
+def clipped(gradients: Array, norm: float) -> Array:
+    """Gradients, or parts of them, scaled so that the norm of all is 1 at most."""
+    return gradients * gradients.dtype.type(1 / max(1.0, norm))
 
 
 def fresh(shape: Shape, key: tuple[int, int]) -> NDArray[np.float32]:

@@ -129,6 +129,7 @@ def _central_difference(parameters: reference.Parameters, at: int, tokens: NDArr
 def _check_adam(shape: Shape, state: NDArray[Any], step: _Step) -> Check:
     expected = list(state.astype(np.float64))
     gradients = step.gradients.astype(np.float64)
+    gradients = reference.clipped(gradients, float(np.linalg.norm(gradients)))
     reference.adam(*expected, gradients, STEP, shape.learning_rate(STEP))
     error = max(
         np.abs(computed - right).max()
