@@ -13,7 +13,7 @@ from gpupanel.model.errors import PolicyInvalid
 from gpupanel.policy.faults import Fault
 from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS
 from gpupanel.policy.parse import MAX_FILE_BYTES, parse
-from gpupanel.policy.resolve import Claim, Level, Scope, Source
+from gpupanel.policy.claims import Claim, Level, Scope, Source
 from gpupanel.policy.validate import MAX_DIAGNOSTICS, value_is_valid
 
 GOOD = b"""# change 4711
