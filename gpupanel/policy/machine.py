@@ -8,7 +8,7 @@ and what is said of one user stands on top of both; these meet, and the tighter 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gpupanel.model.decision import Diagnostic
@@ -34,7 +34,7 @@ class Said:
     Attributes:
         claims: Of the files, oldest first, after what is final had its effect.
         held: What files said beyond what is final.
-        registry: The mandate of the registry; one at most.
+        registry: Mandates of the registry.
         members: Mandates for this user.
         implied: A mandate that follows from another key, whose switch this one is.
     """
@@ -52,9 +52,7 @@ class Said:
             found = tuple(claim for claim in reversed(self.claims) if claim.level is level)
             if found:
                 return found
-        if self.registry:
-            return tuple(self.registry)
-        return () if self.implied is None else (self.implied,)
+        return tuple(self.registry) if self.implied is None else (self.implied,)
 
     @property
     def recommended(self) -> tuple[Claim, ...]:
@@ -77,13 +75,18 @@ def by_key(statements: Sequence[Statement]) -> Mapping[str, Said]:
             _add_to_final(said[one.key], one, finals[one.key])
         else:
             said[one.key].claims.append(one)
-    mandated = [one for one in statements if isinstance(one, Claim) and one.level is _MANDATORY]
-    for switch in implied_switches(mandated):
+    for switch in implied_switches(_mandated(statements, Scope.MACHINE)):
         said[switch.key].implied = _meant(switch, said[switch.key])
+    for switch in implied_switches(_mandated(statements, Scope.REGISTRY)):
+        said[switch.key].registry.append(switch)
+    for switch in implied_switches(_mandated(statements, Scope.MEMBER)):
+        # Whoever caps one user more leaves it to the machine whether caps are on.
+        if not said[switch.key].mandates:
+            said[switch.key].implied = _meant(switch, said[switch.key])
     return said
 
 
-def implied_switches(claims: Iterable[Claim]) -> tuple[Claim, ...]:
+def implied_switches(claims: Sequence[Claim]) -> tuple[Claim, ...]:
     """The default position of each switch that ``claims`` depend on and do not name."""
     named = {"", *(claim.key for claim in claims)}
     return tuple(
@@ -111,6 +114,15 @@ def conflicts(statements: Sequence[Statement]) -> tuple[Diagnostic, ...]:
 
 
 _MANDATORY = Level.MANDATORY
+
+
+def _mandated(statements: Sequence[Statement], scope: Scope) -> list[Claim]:
+    """The mandates of one authority."""
+    return [
+        one
+        for one in statements
+        if isinstance(one, Claim) and one.scope is scope and one.level is _MANDATORY
+    ]
 
 
 def _add_to_final(said: Said, claim: Claim, final: Final) -> None:

@@ -134,7 +134,7 @@ def _value(
 def _told(row: PolicyKey, content: object) -> bool | int | str | list[str] | None:
     """The content in the form of a file's; None if it is of none."""
     if row.kind is Kind.BOOLEAN:
-        return bool(content) if content in {0, 1} else None
+        return content == 1 if isinstance(content, int) and content in {0, 1} else None
     if isinstance(content, int | str):
         return content
     return [str(word) for word in content] if isinstance(content, list) else None
