@@ -85,9 +85,9 @@ def error(fault: Fault, path: str, text: str, line: int = 0, column: int = 0) ->
     return Diagnostic(path, line, column, "error", fault.value, text)
 
 
-def warning(fault: Fault, path: str, text: str) -> Diagnostic:
+def warning(fault: Fault, path: str, text: str, line: int = 0, column: int = 0) -> Diagnostic:
     """Something that a person should know and that refuses nothing."""
-    return Diagnostic(path, 0, 0, "warning", fault.value, text)
+    return Diagnostic(path, line, column, "warning", fault.value, text)
 
 
 def quoted(text: str) -> str:

@@ -139,7 +139,8 @@ class LastGood:
             known = tuple(statement_from_json(one) for one in said)
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
-        is_valid = all(value_is_valid(one["key"], one["value"]) for one in said if "key" in one)
+        values = {(one["key"], repr(one["value"])): one for one in said if "key" in one}.values()
+        is_valid = all(value_is_valid(one["key"], one["value"]) for one in values)
         return Good(generation, known, tuple(loose)) if is_valid else None
 
     def keep(self, good: Good) -> None:
