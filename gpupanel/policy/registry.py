@@ -51,13 +51,14 @@ class RegistryKey(Protocol):
         """Name and key of each."""
 
 
-_TYPES: Mapping[Kind, RegistryType] = {
+TYPES: Mapping[Kind, RegistryType] = {
     Kind.BOOLEAN: RegistryType.DWORD,
     Kind.INTEGER: RegistryType.DWORD,
     Kind.CHOICE: RegistryType.SZ,
     Kind.CHOICES: RegistryType.MULTI_SZ,
     Kind.TEXTS: RegistryType.MULTI_SZ,
 }
+"""The type in which each kind of key is written."""
 
 _NO_POSITIONS = scan("")
 
@@ -121,10 +122,11 @@ def _value(
     row: PolicyKey, kind: int, content: object, path: str
 ) -> tuple[bool | int | str | list[str], Sequence[Diagnostic]]:
     """The value as a file would give it, or what is wrong with it."""
-    expected = _TYPES[row.kind]
+    expected = TYPES[row.kind]
     value = _told(row, content) if kind == expected else None
     if value is None:
-        text = f"{row.name}: the value is {_type_name(kind)}: {_NEEDED[row.kind]} was expected"
+        needed = f"REG_{expected.name}{' 0 or 1' if row.kind is Kind.BOOLEAN else ''}"
+        text = f"{row.name}: the value is {_type_name(kind)}: {needed} was expected"
         return 0, [error(Fault.WRONG_TYPE, path, text)]
     document = {"schema": 1, Level.MANDATORY.value: {row.group: {row.field: value}}}
     faults = faults_in(document, _NO_POSITIONS, path)
@@ -138,15 +140,6 @@ def _told(row: PolicyKey, content: object) -> bool | int | str | list[str] | Non
     if isinstance(content, int | str):
         return content
     return [str(word) for word in content] if isinstance(content, list) else None
-
-
-_NEEDED: Mapping[Kind, str] = {
-    Kind.BOOLEAN: "REG_DWORD 0 or 1",
-    Kind.INTEGER: "REG_DWORD",
-    Kind.CHOICE: "REG_SZ",
-    Kind.CHOICES: "REG_MULTI_SZ",
-    Kind.TEXTS: "REG_MULTI_SZ",
-}
 
 
 def _type_name(kind: int) -> str:

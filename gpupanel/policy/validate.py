@@ -79,6 +79,11 @@ def value_is_valid(key: str, value: object) -> bool:
     return True
 
 
+def model_schema() -> dict[str, Any]:
+    """The models as JSON Schema, as far as pydantic knows them; a new document each time."""
+    return _model().model_json_schema()
+
+
 @cache
 def _model() -> type[BaseModel]:
     """The whole file; built once."""
