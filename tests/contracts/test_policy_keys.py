@@ -18,7 +18,8 @@ from gpupanel.policy.key import Kind, PolicyKey, Tighten, Value
 from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS
 from gpupanel.policy.offender import Offender, treat
 from gpupanel.policy.parse import parse
-from gpupanel.policy.resolve import EffectivePolicy, Scope, resolve
+from gpupanel.policy.claims import Scope
+from gpupanel.policy.resolve import EffectivePolicy, resolve
 from gpupanel.policy.validate import value_is_valid
 
 each_key = pytest.mark.parametrize("key", POLICY_KEYS, ids=lambda key: key.name)

@@ -10,7 +10,7 @@ import pytest
 from gpupanel import paths
 from gpupanel.model.errors import PolicyInvalid
 from gpupanel.policy import sources as module
-from gpupanel.policy.resolve import Level, Scope
+from gpupanel.policy.claims import Level, Scope
 from gpupanel.policy.sources import MAX_FILES, ExtraSource, Sources, UserSource, named_file
 from gpupanel.policy.trusted_file import ROOT_ONLY
 

@@ -9,9 +9,10 @@ from PySide6.QtCore import QCoreApplication
 
 from gpupanel.model.decision import Diagnostic, Verb
 from gpupanel.model.metrics import QT_TRANSLATE_NOOP
+from gpupanel.policy.claims import Level, Source
 from gpupanel.policy.key import Value
 from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS
-from gpupanel.policy.resolve import EffectivePolicy, Level, PolicyState, Setting, Source
+from gpupanel.policy.resolve import EffectivePolicy, PolicyState, Setting
 from gpupanel.ui import format as fmt
 from gpupanel.ui.pages.base import Page
 from gpupanel.ui.store import DecisionRecord, Store
