@@ -19,6 +19,7 @@ NOUNS: Mapping[str, str] = {
     "history": "export remembered readings; energy in kWh and its cost",
     "stress": "list and run loads: mining, AI, gaming",
     "policy": "validate policy files; show what is in force and who says so",
+    "doctor": "say what works here, what does not, and what to do about it",
 }
 """Each is a file in this folder with ``add_arguments(parser)`` and ``main(arguments)``."""
 
