@@ -144,7 +144,7 @@ def test_the_best_launch_counts_not_the_short_ones() -> None:
             self.launches += 1
             noise = 2 if self.launches % 2 else 1
             # Short launches look ten times as fast.
-            fast = 10 if steps < 64 else 1
+            fast = 10 if steps < 16 else 1
             return Event(noise * steps * 1_000_000 // fast), float(steps)
 
         def is_right(self) -> bool:
