@@ -21,7 +21,7 @@ NOUNS: Mapping[str, str] = {
     "policy": "validate, show, explain, compare and try out policy",
     "status": "how policy, agent and driver stacks stand",
 }
-"""Each is a file or folder in this folder with ``add_arguments(parser)`` and ``main(arguments)``."""
+"""Each is a module in this folder with ``add_arguments(parser)`` and ``main(arguments)``."""
 
 EXIT_CODES: Mapping[type[Exception], ExitCode] = {
     RunDenied: ExitCode.DENIED,

@@ -137,6 +137,10 @@ class Asker:
         return not self.is_named and not all(name.isdecimal() for name in names)
 
 
+NOBODY = Asker()
+"""Whom no scope means."""
+
+
 def statements_for(asker: Asker, statements: Sequence[Statement]) -> tuple[Statement, ...]:
     """Without what is said about other users."""
     return tuple(
@@ -192,9 +196,7 @@ def statement_from_json(document: Mapping[str, Any]) -> Statement:
     return MemberClaim(*fields, tuple(document["users"]), tuple(document["groups"]))
 
 
-def newest_first(
-    key: str, claims: Sequence[Claim], level: Level | None = None
-) -> Iterator[Claim]:
+def newest_first(key: str, claims: Sequence[Claim], level: Level | None = None) -> Iterator[Claim]:
     """The claims of one key, and of one level if that is given."""
     for claim in reversed(claims):
         if claim.key == key and level in {None, claim.level}:

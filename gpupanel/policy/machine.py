@@ -67,14 +67,8 @@ def by_key(statements: Sequence[Statement]) -> Mapping[str, Said]:
     for one in statements:
         if isinstance(one, Final):
             finals.setdefault(one.key, one)
-        elif one.scope is Scope.REGISTRY:
-            said[one.key].registry.append(one)
-        elif one.scope is Scope.MEMBER:
-            said[one.key].members.append(one)
-        elif one.key in finals:
-            _add_to_final(said[one.key], one, finals[one.key])
         else:
-            said[one.key].claims.append(one)
+            _add(said[one.key], one, finals.get(one.key))
     for switch in implied_switches(_mandated(statements, Scope.MACHINE)):
         said[switch.key].implied = _meant(switch, said[switch.key])
     for switch in implied_switches(_mandated(statements, Scope.REGISTRY)):
@@ -125,6 +119,18 @@ def _mandated(statements: Sequence[Statement], scope: Scope) -> list[Claim]:
     ]
 
 
+def _add(said: Said, claim: Claim, final: Final | None) -> None:
+    """To the authority that it is of."""
+    if claim.scope is Scope.REGISTRY:
+        said.registry.append(claim)
+    elif claim.scope is Scope.MEMBER:
+        said.members.append(claim)
+    elif final:
+        _add_to_final(said, claim, final)
+    else:
+        said.claims.append(claim)
+
+
 def _add_to_final(said: Said, claim: Claim, final: Final) -> None:
     """Let ``claim`` say no more than what was in force before it."""
     key = POLICY_KEY_BY_NAME[claim.key]
@@ -146,4 +152,6 @@ def _add_to_final(said: Said, claim: Claim, final: Final) -> None:
 def _meant(switch: Claim, said: Said) -> Claim:
     """The position that the administrator's own recommendation gives, if there is one."""
     asked = next(iter(said.recommended), None)
-    return Claim(switch.key, asked.value, _MANDATORY, asked.scope, asked.source) if asked else switch
+    return (
+        Claim(switch.key, asked.value, _MANDATORY, asked.scope, asked.source) if asked else switch
+    )

@@ -48,9 +48,7 @@ def parse(raw: bytes, path: str, scope: Scope) -> tuple[Claim, ...]:
         PolicyInvalid: The file is refused; carries every fault, in the order of the file.
     """
     document, positions = _checked(raw, path)
-    misplaced = [
-        _misplaced(name, positions, path) for name in MACHINE_TABLES if name in document
-    ]
+    misplaced = [_misplaced(name, positions, path) for name in MACHINE_TABLES if name in document]
     if misplaced:
         raise PolicyInvalid(misplaced)
     return tuple(_claims(document, positions, path, scope))
@@ -130,7 +128,9 @@ def _claims(
     for level in TABLES:
         force = level if scope is Scope.MACHINE else Level.USER
         for row, at in _written(document, (level.value,)):
-            yield Claim(row.name, _value(document, row, at), force, scope, _source(at, positions, path))
+            yield Claim(
+                row.name, _value(document, row, at), force, scope, _source(at, positions, path)
+            )
 
 
 def _member_claims(
@@ -141,9 +141,7 @@ def _member_claims(
         for row, at in _written(document, ("scope", index, Level.MANDATORY.value)):
             source = _source(at, positions, path)
             value = _value(document, row, at)
-            yield MemberClaim(
-                row.name, value, Level.MANDATORY, Scope.MEMBER, source, users, groups
-            )
+            yield MemberClaim(row.name, value, Level.MANDATORY, Scope.MEMBER, source, users, groups)
 
 
 def _finals(document: Mapping[str, Any], positions: Positions, path: str) -> Iterator[Final]:
@@ -156,9 +154,7 @@ def _finals(document: Mapping[str, Any], positions: Positions, path: str) -> Ite
                     yield Final(name, source)
 
 
-def _written(
-    document: Mapping[str, Any], table: KeyPath
-) -> Iterator[tuple[PolicyKey, KeyPath]]:
+def _written(document: Mapping[str, Any], table: KeyPath) -> Iterator[tuple[PolicyKey, KeyPath]]:
     """The keys that stand below a table, and their paths, in the order of POLICY_KEYS."""
     groups: Any = document
     for part in table:

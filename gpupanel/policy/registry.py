@@ -64,10 +64,10 @@ _NO_POSITIONS = scan("")
 
 
 def parse_registry(root: RegistryKey, scope: Scope) -> tuple[Claim, ...]:
-    """What stands below ``root``, in the order of POLICY_KEYS.
+    r"""What stands below ``root``, in the order of POLICY_KEYS.
 
     Args:
-        root: The key ``Software\\Policies\\gpupanel`` of a hive.
+        root: The key ``Software\Policies\gpupanel`` of a hive.
         scope: REGISTRY for the machine's hive, MEMBER for a user's.
 
     Raises:
@@ -95,9 +95,7 @@ def parse_registry(root: RegistryKey, scope: Scope) -> tuple[Claim, ...]:
 _GROUPS = tuple(dict.fromkeys(key.group for key in POLICY_KEYS))
 
 
-def _group(
-    group: str, key: RegistryKey, scope: Scope, faults: list[Diagnostic]
-) -> Iterator[Claim]:
+def _group(group: str, key: RegistryKey, scope: Scope, faults: list[Diagnostic]) -> Iterator[Claim]:
     """The claims of one subkey; what is wrong goes to ``faults``."""
     fields = [row.field for row in POLICY_KEYS if row.group == group]
     faults += [_unknown(below.path, name, ()) for name, below in key.subkeys()]

@@ -117,7 +117,11 @@ def _scopes(level: type[BaseModel], strict: ConfigDict) -> object:
     # Any, as mypy has no words for a type that is made at run time.
     tables: Any = list
     names = _words(_refuse_no_name, max_length=MAX_TEXTS)
-    fields: dict[str, Any] = {"users": (names, []), "groups": (names, []), "mandatory": (level, None)}
+    fields: dict[str, Any] = {
+        "users": (names, []),
+        "groups": (names, []),
+        "mandatory": (level, None),
+    }
     scope = create_model("scope", __config__=strict, **fields)
     return Annotated[
         tables[Annotated[scope, AfterValidator(_refuse_nobody)]], Field(max_length=MAX_SCOPES)
@@ -171,7 +175,7 @@ def _refuse_no_name(text: str) -> str:
     return text
 
 
-def _refuse_nobody(scope: Any) -> Any:
+def _refuse_nobody(scope: Any) -> Any:  # noqa: ANN401 - a model that is made at run time
     from pydantic_core import PydanticCustomError
 
     if not scope.users and not scope.groups:

@@ -1,4 +1,4 @@
-"""policy validate in every form, explain, diff and simulate, as a terminal and a program see them."""
+"""policy validate in every form, explain, diff, simulate: for a terminal and for programs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ def test_validate_as_sarif(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert document["version"] == "2.1.0"
     first, second = run["results"]
     assert run["tool"]["driver"]["rules"][first["ruleIndex"]]["id"] == first["ruleId"] == "GP012"
-    assert (first["level"], first["message"]["text"].split(": ")[1]) == ("error", "150 > maximum 100")
+    assert (first["level"], first["message"]["text"].split(": ")[1]) == (
+        "error",
+        "150 > maximum 100",
+    )
     place = first["locations"][0]["physicalLocation"]
     assert place["artifactLocation"] == {"uri": path.as_posix()}
     assert place["region"] == {"startLine": 3, "startColumn": 26}

@@ -27,7 +27,7 @@ from gpupanel.policy.key import Kind, PolicyKey
 from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS
 from gpupanel.policy.parse import parse_machine
 from gpupanel.policy.registry import SUBKEY, RegistryType, parse_registry
-from tests.policy.registry_export import tree
+from tests.policy.registry_export import Values, tree
 from tests.policy.test_parse import VALUES
 
 ROOT = Path(__file__).parents[2]
@@ -171,7 +171,8 @@ def test_what_an_editor_writes_is_what_we_read(key: PolicyKey) -> None:
     ]
     assert policy.attrib["key"] == rf"{SUBKEY}\{key.group}"
     for kind, content, value in offered(policy, key):
-        root = tree(**{key.group: {key.field: (kind, content)}})
+        values: Values = {key.field: (kind, content)}
+        root = tree(**{key.group: values})
         [claim] = parse_registry(root, Scope.REGISTRY)
         assert (claim.key, claim.value) == (key.name, value)
 
@@ -205,7 +206,9 @@ def offered(policy: ET.Element, key: PolicyKey) -> list[tuple[RegistryType, obje
 @each_language
 def test_every_reference_of_the_template_resolves(language: str) -> None:
     adml = element(POLICY / language / "gpupanel.adml")
-    strings = {one.attrib["id"]: one.text or "" for one in found(adml, "resources/stringTable/string")}
+    strings = {
+        one.attrib["id"]: one.text or "" for one in found(adml, "resources/stringTable/string")
+    }
     presentations = found(adml, "resources/presentationTable/presentation")
     by_id = {one.attrib["id"]: one for one in presentations}
     raw = (POLICY / "gpupanel.admx").read_text(encoding="utf-8")
@@ -224,8 +227,7 @@ def test_every_reference_of_the_template_resolves(language: str) -> None:
 def test_defaults_of_the_dialogues_are_those_of_the_table(language: str) -> None:
     adml = element(POLICY / language / "gpupanel.adml")
     boxes = {
-        one.attrib["refId"]: one.attrib
-        for one in adml.iterfind(f".//{{{XMLNS}}}presentation/*")
+        one.attrib["refId"]: one.attrib for one in adml.iterfind(f".//{{{XMLNS}}}presentation/*")
     }
     for key in POLICY_KEYS:
         box = boxes.get(policy_name(key), {})
@@ -259,14 +261,14 @@ def test_the_templates_against_the_schema_of_microsoft() -> None:
     files = [POLICY / "gpupanel.admx", *(POLICY / one / "gpupanel.adml" for one in LANGUAGES)]
     xsd = os.environ.get("GPUPANEL_ADMX_XSD")
     if xsd:
-        from lxml import etree
+        from lxml import etree  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
         schema = etree.XMLSchema(etree.parse(xsd))
         for path in files:
             schema.assertValid(etree.parse(path))
-        print(f"{len(files)} files are valid by {xsd}")
+        print(f"{len(files)} files are valid by {xsd}")  # noqa: T201 - which of the two it was
         return
-    print("GPUPANEL_ADMX_XSD is not set: structure alone was checked")
+    print("GPUPANEL_ADMX_XSD is not set: structure alone was checked")  # noqa: T201 - as above
     for path in files:
         root = element(path)
         for one in root.iter():
@@ -308,7 +310,9 @@ def completed(line: str) -> list[str]:
     [
         ("gpupanelctl ", list(NOUNS)),
         ("gpupanelctl pol", ["policy"]),
-        ("gpupanelctl policy ", ["validate", "show", "explain", "diff", "simulate", "-h", "--help"]),
+        ("gpupanelctl policy ", [
+            "validate", "show", "explain", "diff", "simulate", "-h", "--help",
+        ]),
         ("gpupanelctl policy explain mining.g", [
             "mining.grace_seconds", "mining.game_priority", "mining.gpu_roles",
         ]),

@@ -40,7 +40,9 @@ def milliseconds(call: Callable[[], object], times: int = 9) -> float:
 def drop_in(names: str) -> str:
     """Every key of some groups, for everybody and for alice, one group final."""
     keys = "".join(
-        f"mandatory.{key.name} = {as_toml(key.closed)}\n" for key in POLICY_KEYS if key.group in names
+        f"mandatory.{key.name} = {as_toml(key.closed)}\n"
+        for key in POLICY_KEYS
+        if key.group in names
     )
     return f'schema = 1\nfinal = ["mining.*"]\n{keys}[[scope]]\nusers = ["alice"]\n{keys}'
 

@@ -89,7 +89,11 @@ def written(key: PolicyKey) -> tuple[str, str, object]:
 
 def export_of_wine(prefix: Path) -> bytes:
     """Every key written by ``reg add`` into a new registry of Wine's, and exported."""
-    env = environ | {"WINEPREFIX": str(prefix), "WINEDEBUG": "-all", "WINEDLLOVERRIDES": "mscoree,mshtml="}
+    env = environ | {
+        "WINEPREFIX": str(prefix),
+        "WINEDEBUG": "-all",
+        "WINEDLLOVERRIDES": "mscoree,mshtml=",
+    }
 
     def wine(*command: str) -> None:
         subprocess.run(
@@ -101,7 +105,18 @@ def export_of_wine(prefix: Path) -> bytes:
         wine("wineboot", "-i")
         for key in POLICY_KEYS:
             kind, text, _ = written(key)
-            wine("reg", "add", rf"{MACHINE_PATH}\{key.group}", "/v", key.field, "/t", kind, "/d", text, "/f")
+            wine(
+                "reg",
+                "add",
+                rf"{MACHINE_PATH}\{key.group}",
+                "/v",
+                key.field,
+                "/t",
+                kind,
+                "/d",
+                text,
+                "/f",
+            )
         wine("reg", "export", MACHINE_PATH, "every-key.reg", "/y")
     finally:
         subprocess.run(["wineserver", "-k"], env=env, check=False)

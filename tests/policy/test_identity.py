@@ -11,6 +11,8 @@ import pytest
 pytest.importorskip("pwd", reason="on Windows, Group Policy says for whom it is")
 assert sys.platform != "win32"
 
+import pwd  # noqa: E402 - exists where the test goes on
+
 from gpupanel.policy import identity  # noqa: E402
 from gpupanel.policy.claims import Level, MemberClaim, Scope  # noqa: E402
 
@@ -34,7 +36,7 @@ def test_who_has_no_name_is_meant_by_every_name(monkeypatch: pytest.MonkeyPatch)
     def unknown(uid: int) -> object:
         raise KeyError(uid)
 
-    monkeypatch.setattr(identity.pwd, "getpwuid", unknown)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
     asker = identity.this_user()
     assert not asker.is_named
     uid = os.geteuid()
@@ -44,5 +46,5 @@ def test_who_has_no_name_is_meant_by_every_name(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_group_that_was_left_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identity.os, "getgroups", list)
+    monkeypatch.setattr(os, "getgroups", list)
     assert identity.this_user().groups == told("-G") | told("-Gn")

@@ -19,7 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     validate.add_argument("files", nargs="+", type=Path, metavar="FILE")
     validate.add_argument("--format", choices=tuple(FORMATS), default="text")
     validate.add_argument(
-        "--json", dest="format", action="store_const", const="json", help="the same as --format json"
+        "--json",
+        dest="format",
+        action="store_const",
+        const="json",
+        help="the same as --format json",
     )
     validate.add_argument("--strict", action="store_true", help="exit with 3 on warnings")
     show = verbs.add_parser("show", help="what is in force, and who said so")

@@ -28,7 +28,9 @@ def run(before: str, after: str, sources: Sources, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"changes": [one.as_json() for one in found]}, indent=2))
     elif found:
-        rows = [(one.key, one.direction.value, _side(one.before), _side(one.after)) for one in found]
+        rows = [
+            (one.key, one.direction.value, _side(one.before), _side(one.after)) for one in found
+        ]
         print(columns([("KEY", "IS", "FROM", "TO"), *rows]))
     else:
         print("no key differs")

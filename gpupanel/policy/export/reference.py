@@ -84,7 +84,10 @@ def _facts(row: PolicyKey) -> Iterator[tuple[str, str]]:
     yield "When policy is broken and was never good", f"`{value_text(row.closed)}`"
     if row.switch:
         yield "Turned on by", f"`{row.switch}`, which is mandated with it"
-    yield "Registry", f"`{MACHINE_PATH}\\{row.group}`, value `{row.field}`, REG_{TYPES[row.kind].name}"
+    yield (
+        "Registry",
+        f"`{MACHINE_PATH}\\{row.group}`, value `{row.field}`, REG_{TYPES[row.kind].name}",
+    )
     yield "Group policy", f"`{policy_name(row)}`"
     yield "Since", row.since
 
