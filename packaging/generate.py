@@ -57,7 +57,8 @@ def main() -> int:
     is_check = parser.parse_args().check
     stale = {name: text for name, text in outputs().items() if not is_current(ROOT / name, text)}
     for name, text in stale.items():
-        print(f"{name} is stale: run packaging/generate.py" if is_check else f"wrote {name}")
+        told = f"{name} is stale: run packaging/generate.py" if is_check else f"wrote {name}"
+        sys.stdout.write(f"{told}\n")
         if not is_check:
             (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
             (ROOT / name).write_bytes(text.encode())

@@ -22,7 +22,7 @@ NOUNS: Mapping[str, str] = {
     "status": "how policy, agent and driver stacks stand",
     "doctor": "say what works here, what does not, and what to do about it",
 }
-"""Each is a file or folder in this folder with ``add_arguments(parser)`` and ``main(arguments)``."""
+"""Each is a module in this folder with ``add_arguments(parser)`` and ``main(arguments)``."""
 
 EXIT_CODES: Mapping[type[Exception], ExitCode] = {
     RunDenied: ExitCode.DENIED,

@@ -1,4 +1,4 @@
-"""``gpupanelctl status``: how policy, agent, driver stacks and runs stand; for people and fleets."""
+"""``gpupanelctl status``: how policy, agent, driver stacks and runs stand."""
 
 from __future__ import annotations
 

@@ -137,6 +137,10 @@ class Asker:
         return not self.is_named and not all(name.isdecimal() for name in names)
 
 
+NOBODY = Asker()
+"""Whom no scope means."""
+
+
 def statements_for(asker: Asker, statements: Sequence[Statement]) -> tuple[Statement, ...]:
     """Without what is said about other users."""
     return tuple(

@@ -217,7 +217,7 @@ def _accepted(reading: Reading, known: Good | None, last_good: LastGood, asker: 
 
 
 def _absent(known: Good | None, last_good: LastGood, asker: Asker, where: str) -> _Machine:
-    """No machine policy: that is for the administrator to decide, unless the last one forbids it."""
+    """No machine policy: the administrator's choice, unless the last one required one."""
     if known is None:
         return _Machine((), PolicyState.UNMANAGED, _forgotten(last_good))
     before = statements_for(asker, known.statements)

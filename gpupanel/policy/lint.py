@@ -40,9 +40,12 @@ def _switched_off(mandates: dict[str, Claim], path: str) -> Iterator[Diagnostic]
 def _crossed_bounds(mandates: dict[str, Claim], path: str) -> Iterator[Diagnostic]:
     low = mandates.get("controls.power_limit_min_percent")
     high = mandates.get("controls.power_limit_max_percent")
-    if low and high and isinstance(low.value, int) and isinstance(high.value, int):
-        if low.value > high.value:
-            yield _no_effect(low, path, f"{high.key} is {high.value}, and the ceiling holds")
+    if low is None or high is None:
+        return
+    assert isinstance(low.value, int)
+    assert isinstance(high.value, int)
+    if low.value > high.value:
+        yield _no_effect(low, path, f"{high.key} is {high.value}, and the ceiling holds")
 
 
 def _bound_recommendations(

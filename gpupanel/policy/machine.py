@@ -67,14 +67,8 @@ def by_key(statements: Sequence[Statement]) -> Mapping[str, Said]:
     for one in statements:
         if isinstance(one, Final):
             finals.setdefault(one.key, one)
-        elif one.scope is Scope.REGISTRY:
-            said[one.key].registry.append(one)
-        elif one.scope is Scope.MEMBER:
-            said[one.key].members.append(one)
-        elif one.key in finals:
-            _add_to_final(said[one.key], one, finals[one.key])
         else:
-            said[one.key].claims.append(one)
+            _add(said[one.key], one, finals.get(one.key))
     for switch in implied_switches(_mandated(statements, Scope.MACHINE)):
         said[switch.key].implied = _meant(switch, said[switch.key])
     for switch in implied_switches(_mandated(statements, Scope.REGISTRY)):
@@ -123,6 +117,18 @@ def _mandated(statements: Sequence[Statement], scope: Scope) -> list[Claim]:
         for one in statements
         if isinstance(one, Claim) and one.scope is scope and one.level is _MANDATORY
     ]
+
+
+def _add(said: Said, claim: Claim, final: Final | None) -> None:
+    """To the authority that it is of."""
+    if claim.scope is Scope.REGISTRY:
+        said.registry.append(claim)
+    elif claim.scope is Scope.MEMBER:
+        said.members.append(claim)
+    elif final:
+        _add_to_final(said, claim, final)
+    else:
+        said.claims.append(claim)
 
 
 def _add_to_final(said: Said, claim: Claim, final: Final) -> None:

@@ -64,10 +64,10 @@ _NO_POSITIONS = scan("")
 
 
 def parse_registry(root: RegistryKey, scope: Scope) -> tuple[Claim, ...]:
-    """What stands below ``root``, in the order of POLICY_KEYS.
+    r"""What stands below ``root``, in the order of POLICY_KEYS.
 
     Args:
-        root: The key ``Software\\Policies\\gpupanel`` of a hive.
+        root: The key ``Software\Policies\gpupanel`` of a hive.
         scope: REGISTRY for the machine's hive, MEMBER for a user's.
 
     Raises:

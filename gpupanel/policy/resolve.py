@@ -37,7 +37,7 @@ class PolicyState(StrEnum):
     STALE = "stale"
     """The machine policy is broken; what it last said is in force."""
     CLOSED = "closed"
-    """The machine policy is broken and was never good; the built-in closed values are in force."""
+    """It is broken and was never good, or is gone where it was required: the built-in values hold."""
     AUDIT_ONLY = "audit_only"
     """The policy is good, and its mining cap only reports (``mining.enforcement``)."""
 
@@ -221,7 +221,7 @@ _WHO: Mapping[Scope, str] = {
     Scope.EXTRA: "the policy file of this call",
     Scope.BUILTIN: "the built-in default",
 }
-_WHO_CLOSED = "the built-in closed policy, because the machine policy is broken"
+_WHO_CLOSED = "the built-in closed policy, because the machine policy is broken or missing"
 
 
 def _setting_as_json(setting: Setting) -> dict[str, Any]:

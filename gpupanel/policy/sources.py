@@ -15,7 +15,7 @@ from pathlib import Path
 from gpupanel import paths
 from gpupanel.model.decision import Diagnostic
 from gpupanel.model.errors import PolicyInvalid
-from gpupanel.policy.claims import Asker, Claim, Scope, Statement
+from gpupanel.policy.claims import NOBODY, Asker, Claim, Scope, Statement
 from gpupanel.policy.faults import Fault, error
 from gpupanel.policy.identity import this_user
 from gpupanel.policy.parse import MAX_FILE_BYTES, parse, parse_machine
@@ -204,7 +204,7 @@ class Sources:
     machine: MachineSource
     user: UserSource
     state_dir: Path
-    asker: Asker = Asker()
+    asker: Asker = NOBODY
     registry: RegistrySource | None = None
 
     def read_machine(self) -> Reading:
@@ -222,8 +222,16 @@ class Sources:
             UserSource(paths.user_policy_file()),
             paths.user_state_dir() / "policy",
             this_user(),
-            None if sys.platform != "win32" else RegistrySource(open_machine_key),
+            _registry(),
         )
+
+
+def _registry() -> RegistrySource | None:
+    """On Windows, where Group Policy writes."""
+    if sys.platform == "win32":
+        return RegistrySource(open_machine_key)
+    else:  # noqa: RET505 - for mypy, to which the rest does not exist on Windows
+        return None
 
 
 def _own_uid() -> int | None:

@@ -175,7 +175,7 @@ def _refuse_no_name(text: str) -> str:
     return text
 
 
-def _refuse_nobody(scope: Any) -> Any:
+def _refuse_nobody(scope: Any) -> Any:  # noqa: ANN401 - a model that is made at run time
     from pydantic_core import PydanticCustomError
 
     if not scope.users and not scope.groups:

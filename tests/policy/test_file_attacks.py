@@ -186,7 +186,7 @@ def test_no_race_gets_an_untrusted_byte_through(
 ) -> None:
     path = sources.machine.dirs[0] / "60.toml"
     read, refused, untrusted = race(path, trust, seconds)
-    print(f"{seconds} s: {read} good reads, {refused} refused, {untrusted} untrusted")
+    print(f"{seconds} s: {read} good reads, {refused} refused, {untrusted} untrusted")  # noqa: T201
     assert untrusted == 0
     assert read > 10
     assert refused > 10

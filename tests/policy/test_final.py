@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import pytest
 from hypothesis import given
@@ -50,7 +50,7 @@ def drop_ins(draw: st.DrawFn) -> list[list[Statement]]:
 
 
 def prefixes(files: Sequence[Sequence[Statement]]) -> list[list[Statement]]:
-    return [[one for file in files[:count] for one in file] for count in range(len(files) + 1)]
+    return [list(chain(*files[:count])) for count in range(len(files) + 1)]
 
 
 @given(drop_ins(), claims(Scope.USER, [Level.USER]))
@@ -86,7 +86,7 @@ def test_what_is_not_final_is_replaced_as_ever(files: list[list[Statement]]) -> 
 
 def test_a_final_cap_survives_a_later_drop_in_and_the_refusal_is_explained() -> None:
     final = Final(CAP, Source("/etc/60.toml", 2, 10))
-    held = [mandate(CAP, 50), final, mandate(CAP, 80, 2)]
+    held: list[Statement] = [mandate(CAP, 50), final, mandate(CAP, 80, 2)]
     setting = resolve(held).settings[CAP]
     assert (setting.value, setting.source) == (50, Source("/etc/p.toml", 1, 5))
     assert [(one.value, one.why) for one in setting.overridden] == [
@@ -100,7 +100,7 @@ def test_a_final_cap_survives_a_later_drop_in_and_the_refusal_is_explained() -> 
 def test_a_final_key_that_nobody_mandates_is_bound_by_what_was_in_force() -> None:
     final = Final(SWITCH, Source("/etc/60.toml", 2, 10))
     assert resolve([final, mandate(SWITCH, "off")]).choice(SWITCH) == "enforce"
-    audit = [recommendation(SWITCH, "audit"), final]
+    audit: list[Statement] = [recommendation(SWITCH, "audit"), final]
     assert resolve([*audit, recommendation(SWITCH, "off", 2)]).choice(SWITCH) == "audit"
     later = resolve([*audit, mandate(SWITCH, "off", 2)], [wish(SWITCH, "off")])
     assert (later.choice(SWITCH), later.settings[SWITCH].is_locked) == ("audit", True)
@@ -234,7 +234,8 @@ def test_files_and_registry_meet_and_neither_loosens_the_other(
 
 def test_a_scope_s_place_in_what_is_shown() -> None:
     said = parse_machine(
-        b'schema = 1\nmandatory.mining.max_efficiency_percent = 50\n[[scope]]\ngroups = ["pupils"]\n'
+        b"schema = 1\nmandatory.mining.max_efficiency_percent = 50\n"
+        b'[[scope]]\ngroups = ["pupils"]\n'
         b"mandatory.mining.max_efficiency_percent = 20\nmandatory.mining.grace_seconds = 10\n",
         "/etc/p.toml",
     )

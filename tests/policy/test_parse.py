@@ -10,10 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gpupanel.model.errors import PolicyInvalid
+from gpupanel.policy.claims import Claim, Level, Scope, Source
 from gpupanel.policy.faults import Fault
 from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS
 from gpupanel.policy.parse import MAX_FILE_BYTES, parse, parse_machine
-from gpupanel.policy.claims import Claim, Level, Scope, Source
 from gpupanel.policy.validate import MAX_DIAGNOSTICS, value_is_valid
 from tests.policy.hostile import HOSTILE
 

@@ -50,7 +50,7 @@ def _unknown(name: str) -> str:
 
 
 def _document(key: PolicyKey, policy: EffectivePolicy, change: str) -> dict[str, Any]:
-    setting = policy.as_json()["settings"][key.name]
+    setting: dict[str, Any] = policy.as_json()["settings"][key.name]
     row = {
         "state": policy.state.value,
         "label": key.label,
@@ -114,7 +114,7 @@ def _bounds(key: PolicyKey) -> str:
 def _who_can_change(setting: Setting, sources: Sources) -> str:
     """Who has the right, and where it is done."""
     mine = f"in {sources.user.path}"
-    if setting.level is Level.CLOSED or setting.scope is Scope.BUILTIN and setting.is_locked:
+    if setting.level is Level.CLOSED or (setting.scope is Scope.BUILTIN and setting.is_locked):
         return "the administrator, who has to repair the machine policy; until then nobody"
     if not setting.is_locked:
         return f"you, {mine}; an administrator can mandate it"

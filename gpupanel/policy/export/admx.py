@@ -16,8 +16,8 @@ from gpupanel.policy.registry import SUBKEY
 from gpupanel.policy.validate import MAX_TEXTS
 
 XMLNS = "http://schemas.microsoft.com/GroupPolicy/2006/07/PolicyDefinitions"
+_VERSIONS = 'revision="1.0" schemaVersion="1.0"'
 HEAD = '<?xml version="1.0" encoding="utf-8"?>\n'
-REVISION = "1.0"
 MAX_TEXT_CHARACTERS = 300
 """More than the longest text that any pattern of POLICY_KEYS takes."""
 
@@ -52,11 +52,11 @@ def admx() -> str:
     groups = dict.fromkeys(row.group for row in POLICY_KEYS)
     return HEAD + "\n".join(
         [
-            f'<policyDefinitions revision="{REVISION}" schemaVersion="1.0" xmlns="{XMLNS}">',
+            f'<policyDefinitions {_VERSIONS} xmlns="{XMLNS}">',
             "  <policyNamespaces>",
             '    <target prefix="gpupanel" namespace="Gpupanel.Policies" />',
             "  </policyNamespaces>",
-            f'  <resources minRequiredRevision="{REVISION}" />',
+            '  <resources minRequiredRevision="1.0" />',
             "  <supportedOn>",
             "    <definitions>",
             *(
@@ -82,7 +82,7 @@ def adml(texts: Texts) -> str:
     """The texts of one language, and how the dialogue of each policy looks."""
     return HEAD + "\n".join(
         [
-            f'<policyDefinitionResources revision="{REVISION}" schemaVersion="1.0" xmlns="{XMLNS}">',
+            f'<policyDefinitionResources {_VERSIONS} xmlns="{XMLNS}">',
             f"  <displayName>{escape(texts.product['name'])}</displayName>",
             f"  <description>{escape(texts.product['description'])}</description>",
             "  <resources>",
