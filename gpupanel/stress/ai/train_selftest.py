@@ -130,9 +130,8 @@ def _check_adam(shape: Shape, state: NDArray[Any], step: _Step) -> Check:
     expected = list(state.astype(np.float64))
     gradients = step.gradients.astype(np.float64)
     gradients = reference.clipped(gradients, float(np.linalg.norm(gradients)))
-    reference.adam(*expected, gradients, STEP, shape.learning_rate(STEP))
+    reference.adam(expected, gradients, STEP, shape.learning_rate(STEP))
     error = max(
-        np.abs(computed - right).max()
-        for computed, right in zip(step.state, expected, strict=True)
+        np.abs(computed - right).max() for computed, right in zip(step.state, expected, strict=True)
     )
     return Check("Adam", passed=bool(error < 1e-6), detail=f"off by {error:.1e}")
