@@ -286,157 +286,7 @@ __kernel void position_back(source dx, target dposition, const uint rows, const 
     AT(dposition + place * width, column) = sum;
 }
 
-/* --- Products: C = A * B, a tile per work-group; A may be read as it lies (a_row apart from row to
- *     row, a_step along the depth) or transposed. What becomes of a sum is the mode. --- */
-
-#define PLAIN 0    /* c = sum */
-#define ADD 1      /* c = other + sum */
-#define ACTIVATE 2 /* other = sum; c = silu(sum) */
-#define SLOPE 3    /* c = sum * silu'(other) */
-
-#if LANES == 1
-typedef float4 piece; /* of a row of C that is written at once */
-#else
-typedef floatv piece;
-#endif
-
-static inline void finish(__global piece *c, __global piece *other, const piece sum, const uint mode)
-{
-    if (mode == PLAIN) {
-        *c = sum;
-    } else if (mode == ADD) {
-        *c = *other + sum;
-    } else if (mode == ACTIVATE) {
-        *other = sum;
-        *c = sum / (1.0f + exp(-sum));
-    } else {
-        const piece input = *other;
-        const piece gate = 1.0f / (1.0f + exp(-input));
-        *c = sum * gate * (1.0f + input * (1.0f - gate));
-    }
-}
-
-#if LANES == 1
-
-#define SLICE 16      /* steps along the depth in local memory */
-#define A_PITCH (TILE + 4) /* floats from step to step: writing it transposed hits other banks */
-#define QUADS (TILE / 4)
-#if QUADS * QUADS != 256 || SLICE != QUADS
-#error "256 items carry a slice of 16 x TILE of A and of B in float4: TILE must be 64"
-#endif
-
-/* An item computes 4 x 4 elements. `slices` holds two slices of A and two of B. */
-__kernel __attribute__((reqd_work_group_size(256, 1, 1))) void
-product(source a, source b, __global float *c, __global float *other, const uint depth,
-        const uint columns, const uint a_row, const uint a_step, const uint mode,
-        __local float *slices)
-{
-    const uint tile = get_global_id(0) / 256; /* a launch may start at any tile */
-    const uint tile_row = tile / (columns / TILE) * TILE;
-    const uint tile_column = tile % (columns / TILE) * TILE;
-    const uint item = get_local_id(0);
-    const uint x = item % 16, y = item / 16;
-    __local float *a_slices = slices, *b_slices = slices + 2 * SLICE * A_PITCH;
-
-    /* Four floats of A lie beside each other along the depth, or along the rows. */
-    const int along_depth = a_step == 1;
-    const uint a_m = along_depth ? item / 4 : 4 * x, a_k = along_depth ? 4 * (item % 4) : y;
-    source a_from = a + (size_t)(tile_row + a_m) * a_row + (size_t)a_k * a_step;
-    source b_from = b + (size_t)y * columns + tile_column + 4 * x;
-    float4 a_next = vload4(0, a_from);
-    float4 b_next = vload4(0, b_from);
-
-    float4 sum[4];
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-        sum[i] = (float4)(0.0f);
-
-    for (uint k = 0; k < depth; k += SLICE) {
-        const uint side = k / SLICE % 2;
-        __local float *a_slice = a_slices + side * SLICE * A_PITCH;
-        __local float *b_slice = b_slices + side * SLICE * TILE;
-        __local float *a_to = a_slice + a_k * A_PITCH + a_m;
-        if (along_depth) {
-            a_to[0] = a_next.x;
-            a_to[A_PITCH] = a_next.y;
-            a_to[2 * A_PITCH] = a_next.z;
-            a_to[3 * A_PITCH] = a_next.w;
-        } else {
-            vstore4(a_next, 0, a_to);
-        }
-        vstore4(b_next, 0, b_slice + y * TILE + 4 * x);
-        /* One barrier per slice: whoever writes this side again has passed the next slice's
-         * barrier, and nobody gets there before having read this side. */
-        barrier(CLK_LOCAL_MEM_FENCE);
-        if (k + SLICE < depth) {
-            a_next = vload4(0, a_from + (size_t)(k + SLICE) * a_step);
-            b_next = vload4(0, b_from + (size_t)(k + SLICE) * columns);
-        }
-#pragma unroll
-        for (int s = 0; s < SLICE; s++) {
-            const float4 a_rows = vload4(y, a_slice + s * A_PITCH);
-            const float4 b_row = vload4(x, b_slice + s * TILE);
-            sum[0] = a_rows.x * b_row + sum[0];
-            sum[1] = a_rows.y * b_row + sum[1];
-            sum[2] = a_rows.z * b_row + sum[2];
-            sum[3] = a_rows.w * b_row + sum[3];
-        }
-    }
-
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        const size_t at = ((size_t)(tile_row + 4 * y + i) * columns + tile_column) / 4 + x;
-        finish((__global piece *)c + at, (__global piece *)other + at, sum[i], mode);
-    }
-}
-
-#else
-
-#define ROWS (LANES == 16 ? 8 : 4) /* of the part of C that stays in registers */
-#define VECTORS 2                  /* and its columns, in vectors */
-
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-product(source a, source b, __global float *c, __global float *other, const uint depth,
-        const uint columns, const uint a_row, const uint a_step, const uint mode,
-        __local float *unused)
-{
-    const uint tile = get_global_id(0); /* a launch may start at any tile */
-    const uint tile_row = tile / (columns / TILE) * TILE;
-    const uint tile_column = tile % (columns / TILE) * TILE;
-
-    for (uint column = tile_column; column < tile_column + TILE; column += VECTORS * LANES) {
-        for (uint row = tile_row; row < tile_row + TILE; row += ROWS) {
-            floatv sum[ROWS][VECTORS];
-#pragma unroll
-            for (int i = 0; i < ROWS; i++)
-#pragma unroll
-                for (int j = 0; j < VECTORS; j++)
-                    sum[i][j] = (floatv)(0.0f);
-
-            __global const float *a_at = a + (size_t)row * a_row;
-            __global const floatv *b_at = (__global const floatv *)(b + column);
-            for (uint k = 0; k < depth; k++) {
-#pragma unroll
-                for (int i = 0; i < ROWS; i++)
-#pragma unroll
-                    for (int j = 0; j < VECTORS; j++)
-                        sum[i][j] = a_at[i * a_row] * b_at[j] + sum[i][j];
-                a_at += a_step;
-                b_at += columns / LANES;
-            }
-
-#pragma unroll
-            for (int i = 0; i < ROWS; i++)
-#pragma unroll
-                for (int j = 0; j < VECTORS; j++) {
-                    const size_t at = ((size_t)(row + i) * columns + column) / LANES + j;
-                    finish((__global piece *)c + at, (__global piece *)other + at, sum[i][j], mode);
-                }
-        }
-    }
-}
-
-#endif
+#include "ai_train_product.cl"
 
 /* Every weight as (outputs, inputs). `matrices` tells (offset, rows, columns, first tile) of each,
  * and ends with one whose first tile is beyond the last; an item carries a 16 x 16 tile. */
@@ -458,178 +308,7 @@ __kernel void transpose(source parameters, target transposed, __global const uin
             to[i * matrix.y + j] = from[j * matrix.z + i];
 }
 
-/* --- Attention, causal: LANES queries (or keys) per item; their numbers lie in lanes, so that no
- *     sum goes across lanes. --- */
-
-#define KEYS 8 /* keys (or queries) that an item looks at in one go */
-#define QUERY_SCALE (HEAD == 16 ? 0.25f : HEAD == 32 ? 0.17677669529663687f : 0.125f)
-
-/* HEAD floats of LANES rows that are `pitch` apart, turned. */
-static inline void gather(floatv *to, source from, const uint pitch)
-{
-    for (uint lane = 0; lane < LANES; lane++)
-        for (uint i = 0; i < HEAD; i++)
-            ((float *)to)[i * LANES + lane] = from[lane * pitch + i];
-}
-
-static inline void scatter(target to, const floatv *from, const uint pitch)
-{
-    for (uint lane = 0; lane < LANES; lane++)
-        for (uint i = 0; i < HEAD; i++)
-            to[lane * pitch + i] = ((const float *)from)[i * LANES + lane];
-}
-
-/* products[j] = the LANES vectors times row j of KEYS rows that are `pitch` apart. */
-static inline void products_with(floatv *products, const floatv *vectors, source rows,
-                                 const uint pitch)
-{
-#pragma unroll
-    for (int j = 0; j < KEYS; j++)
-        products[j] = (floatv)(0.0f);
-    for (uint i = 0; i < HEAD; i++)
-#pragma unroll
-        for (int j = 0; j < KEYS; j++)
-            products[j] = rows[j * pitch + i] * vectors[i] + products[j];
-}
-
-/* sums = sums * factor + weights[j] * row j of KEYS rows. */
-static inline void add_rows(floatv *sums, const floatv factor, const floatv *weights, source rows,
-                            const uint pitch)
-{
-    for (uint i = 0; i < HEAD; i++) {
-        floatv sum = sums[i] * factor;
-#pragma unroll
-        for (int j = 0; j < KEYS; j++)
-            sum = rows[j * pitch + i] * weights[j] + sum;
-        sums[i] = sum;
-    }
-}
-
-/* mixed = softmax(q k / sqrt(HEAD)) v, and the logarithm of each softmax's sum. */
-__kernel void attend(source qkv, target mixed, target log_sums, const uint sequence,
-                     const uint heads)
-{
-    const uint blocks = sequence / LANES, item = get_global_id(0);
-    const uint first = item % blocks * LANES, head = item / blocks % heads;
-    const uint width = heads * HEAD, pitch = 3 * width;
-    const uint start = item / blocks / heads * sequence;
-    source queries = qkv + start * pitch + head * HEAD;
-    source keys = queries + width, values = keys + width;
-
-    floatv q[HEAD], sums[HEAD];
-    gather(q, queries + first * pitch, pitch);
-    for (uint i = 0; i < HEAD; i++) {
-        q[i] *= QUERY_SCALE;
-        sums[i] = (floatv)(0.0f);
-    }
-    floatv top = (floatv)(-INFINITY), total = (floatv)(0.0f);
-    for (uint key = 0; key < first + LANES; key += KEYS) {
-        floatv scores[KEYS];
-        products_with(scores, q, keys + key * pitch, pitch);
-        floatv new_top = top;
-#pragma unroll
-        for (int j = 0; j < KEYS; j++) {
-            const intv is_later = (intv)(key + j) > LANE_NUMBERS + (intv)(first);
-            scores[j] = is_later ? (floatv)(-INFINITY) : scores[j];
-            new_top = fmax(new_top, scores[j]);
-        }
-        const floatv shrink = exp(top - new_top);
-        total *= shrink;
-#pragma unroll
-        for (int j = 0; j < KEYS; j++) {
-            scores[j] = exp(scores[j] - new_top);
-            total += scores[j];
-        }
-        add_rows(sums, shrink, scores, values + key * pitch, pitch);
-        top = new_top;
-    }
-    for (uint i = 0; i < HEAD; i++)
-        sums[i] /= total;
-    scatter(mixed + (start + first) * width + head * HEAD, sums, width);
-    AT(log_sums, item) = top + log(total);
-}
-
-/* Gradients of the queries; `inner` becomes mixed * dmixed of each. */
-__kernel void attend_back_queries(source qkv, source mixed, source dmixed, source log_sums,
-                                  target inner, target dqkv, const uint sequence, const uint heads)
-{
-    const uint blocks = sequence / LANES, item = get_global_id(0);
-    const uint first = item % blocks * LANES, head = item / blocks % heads;
-    const uint width = heads * HEAD, pitch = 3 * width;
-    const uint start = item / blocks / heads * sequence;
-    source queries = qkv + start * pitch + head * HEAD;
-    source keys = queries + width, values = keys + width;
-    const size_t at = (start + first) * width + head * HEAD;
-
-    floatv q[HEAD], dm[HEAD], dq[HEAD];
-    gather(dm, dmixed + at, width);
-    gather(q, mixed + at, width);
-    floatv product = (floatv)(0.0f);
-    for (uint i = 0; i < HEAD; i++)
-        product = q[i] * dm[i] + product;
-    AT(inner, item) = product;
-
-    gather(q, queries + first * pitch, pitch);
-    for (uint i = 0; i < HEAD; i++) {
-        q[i] *= QUERY_SCALE;
-        dq[i] = (floatv)(0.0f);
-    }
-    const floatv log_sum = FROM(log_sums, item);
-    for (uint key = 0; key < first + LANES; key += KEYS) {
-        floatv scores[KEYS], dweights[KEYS];
-        products_with(scores, q, keys + key * pitch, pitch);
-        products_with(dweights, dm, values + key * pitch, pitch);
-#pragma unroll
-        for (int j = 0; j < KEYS; j++) {
-            const intv is_later = (intv)(key + j) > LANE_NUMBERS + (intv)(first);
-            const floatv weight = is_later ? (floatv)(0.0f) : exp(scores[j] - log_sum);
-            scores[j] = weight * (dweights[j] - product);
-        }
-        add_rows(dq, (floatv)(1.0f), scores, keys + key * pitch, pitch);
-    }
-    for (uint i = 0; i < HEAD; i++)
-        dq[i] *= QUERY_SCALE;
-    scatter(dqkv + (start + first) * pitch + head * HEAD, dq, pitch);
-}
-
-/* Gradients of the keys and values, which lie in lanes here. */
-__kernel void attend_back_keys(source qkv, source dmixed, source log_sums, source inner,
-                               target dqkv, const uint sequence, const uint heads)
-{
-    const uint blocks = sequence / LANES, item = get_global_id(0);
-    const uint first = item % blocks * LANES, head = item / blocks % heads;
-    const uint width = heads * HEAD, pitch = 3 * width;
-    const uint start = item / blocks / heads * sequence;
-    source queries = qkv + start * pitch + head * HEAD;
-    source dmixed_rows = dmixed + start * width + head * HEAD;
-    source log_sum = log_sums + item / blocks * sequence, product = inner + item / blocks * sequence;
-
-    floatv k[HEAD], v[HEAD], dk[HEAD], dv[HEAD];
-    gather(k, queries + first * pitch + width, pitch);
-    gather(v, queries + first * pitch + 2 * width, pitch);
-    for (uint i = 0; i < HEAD; i++) {
-        k[i] *= QUERY_SCALE;
-        dk[i] = dv[i] = (floatv)(0.0f);
-    }
-    for (uint query = first / KEYS * KEYS; query < sequence; query += KEYS) {
-        floatv weights[KEYS], dscores[KEYS];
-        products_with(weights, k, queries + query * pitch, pitch);
-        products_with(dscores, v, dmixed_rows + query * width, width);
-#pragma unroll
-        for (int j = 0; j < KEYS; j++) {
-            const intv is_later = LANE_NUMBERS + (intv)(first) > (intv)(query + j);
-            weights[j] = is_later ? (floatv)(0.0f) : exp(weights[j] - log_sum[query + j]);
-            dscores[j] = weights[j] * (dscores[j] - product[query + j]);
-        }
-        add_rows(dv, (floatv)(1.0f), weights, dmixed_rows + query * width, width);
-        add_rows(dk, (floatv)(1.0f), dscores, queries + query * pitch, pitch);
-    }
-    for (uint i = 0; i < HEAD; i++)
-        dk[i] *= QUERY_SCALE;
-    target dkeys = dqkv + (start + first) * pitch + width + head * HEAD;
-    scatter(dkeys, dk, pitch);
-    scatter(dkeys + width, dv, pitch);
-}
+#include "ai_train_attention.cl"
 
 /* --- The update: squares of the gradients, their norm, and Adam --- */
 
@@ -646,10 +325,11 @@ __kernel void square(source gradients, target squares, const uint count, __local
         squares[block] = total;
 }
 
-/* One line in the journal of steps: loss, gradient norm, changed block, step. One work-group. */
-__kernel void record(source losses, source squares, __global uint *restrict changed,
-                     __global uint4 *restrict journal, target norm, const uint rows,
-                     const uint blocks, const uint step, const uint line, __local float *scratch)
+/* One line in the journal of steps: loss, gradient norm, changed block, step. One work-group. The
+ * third word is adam()'s, which follows. */
+__kernel void record(source losses, source squares, __global uint4 *restrict journal, target norm,
+                     const uint rows, const uint blocks, const uint step, const uint line,
+                     __local float *scratch)
 {
     const uint item = get_local_id(0);
     float loss = 0.0f, total = 0.0f;
@@ -661,8 +341,7 @@ __kernel void record(source losses, source squares, __global uint *restrict chan
     total = sum_of_items(total, BLOCK_ITEMS, scratch);
     if (item == 0) {
         *norm = sqrt(total);
-        journal[line] = (uint4)(as_uint(loss), as_uint(sqrt(total)), *changed, step);
-        *changed = NOTHING_CHANGED;
+        journal[line] = (uint4)(as_uint(loss), as_uint(sqrt(total)), NOTHING_CHANGED, step);
     }
 }
 
@@ -670,13 +349,13 @@ __kernel void record(source losses, source squares, __global uint *restrict chan
  * above 1 are scaled down to it.
  *
  * Each item leaves a digest of all that it wrote and compares it with what it reads a step later:
- * when memory lost a bit in between, `changed` becomes the first such block. The digest is the sum
+ * when memory lost a bit in between, the journal tells the first such block. The digest is the sum
  * of all words, each times an odd number of its own: no single wrong word leaves it as it was.
  *
  * rate is the learning rate over 1 - decay1^step, correction is 1 / sqrt(1 - decay2^step). */
 __kernel void adam(target parameters, target moment1, target moment2, source gradients,
-                   __global uint *restrict digests, __global uint *restrict changed, source norm,
-                   const uint count, const float rate, const float correction,
+                   __global uint *restrict digests, __global uint *restrict journal, source norm,
+                   const uint count, const float rate, const float correction, const uint line,
                    const uint is_first)
 {
     const uint block = get_group_id(0), item = get_local_id(0);
@@ -697,6 +376,6 @@ __kernel void adam(target parameters, target moment1, target moment2, source gra
         AT(moment2, i) = v;
     }
     if (!is_first && sum_of_words(before) != digests[get_global_id(0)])
-        atomic_min(changed, block);
+        atomic_min(journal + 4 * line + 2, block);
     digests[get_global_id(0)] = sum_of_words(after);
 }

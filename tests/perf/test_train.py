@@ -14,9 +14,8 @@ import pytest
 
 from gpupanel.stress.ai.train import Train
 from gpupanel.stress.ai.train_shape import Shape
-from gpupanel.stress.catalog import WORKLOAD_BY_NAME
+from gpupanel.stress.catalog import WORKLOAD_BY_NAME, choose_knobs
 from gpupanel.stress.device import open_device
-from gpupanel.stress.worker import choose_knobs
 from gpupanel.stress.workload import Device
 
 pytestmark = pytest.mark.perf
@@ -33,7 +32,7 @@ from gpupanel.stress.ai.train_shape import Shape
 shape = Shape(*map(int, sys.argv[1:]))
 parameters = reference.Parameters(shape, reference.fresh(shape, (1, 0)))
 gradients = reference.Parameters(shape, np.zeros_like(parameters.flat))
-moments = np.zeros((2, shape.stored), np.float32)
+state = [parameters.flat, *np.zeros((2, shape.stored), np.float32)]
 step = 0
 for line in sys.stdin:
     batches = [reference.batch_of(shape, (1, 0), step + at) for at in range(int(line))]
@@ -44,7 +43,7 @@ for line in sys.stdin:
         norm = float(np.linalg.norm(gradients.flat))
         clipped = reference.clipped(gradients.flat, norm)
         rate = shape.learning_rate(step)
-        reference.adam(parameters.flat, *moments, clipped, step, rate)
+        reference.adam(state, clipped, step, rate)
     print(time.perf_counter() - start, flush=True)
 """
 

@@ -149,7 +149,8 @@ LOADS: tuple[WorkloadInfo, ...] = (
             Knob("width", 512, 128, 128, 1024, "Of the model.", (128, 256, 512, 1024)),
             Knob("heads", 8, 4, 2, 16, "Of attention, each 16, 32 or 64 wide.", (2, 4, 8, 16)),
             Knob(
-                "ffn", 2048, 512, 256, 4096, "Width of the MLP's middle, twice the model's at least.",
+                "ffn", 2048, 512, 256, 4096,
+                "Width of the MLP's middle; at least twice the model's.",
                 (256, 512, 1024, 2048, 4096),
             ),
             Knob("layers", 4, 2, 1, 4, "An attention and an MLP each."),

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np  # noqa: TID253 - worker process only
-import pyopencl as cl  # noqa: TID253 - worker process only
 
 from gpupanel.model.errors import WorkloadError
 from gpupanel.model.roofline import Ceiling, Cost
@@ -23,6 +22,9 @@ from gpupanel.stress.ai.train_memory import JOURNAL_LINES
 from gpupanel.stress.ai.train_selftest import self_test
 from gpupanel.stress.ai.train_shape import DEADLINE_STEPS, Shape
 from gpupanel.stress.workload import Check, Chunk, Device, Report, Variant, lane_variants
+
+if TYPE_CHECKING:
+    import pyopencl as cl
 
 
 class Train:
@@ -120,26 +122,27 @@ class Train:
             for step in itertools.count(1):
                 if self._journal.episodes > episode:
                     break
-                self.network.begin_step(episode, step, self._steps)
                 if self._is_audit_due:
                     self._is_audit_due = False
                     yield from self._audited_step(episode, step)
                 else:
-                    yield from self._step()
-                self._steps += 1
+                    yield from self._step(episode, step)
 
-    def _step(self) -> Iterator[tuple[cl.Event, int]]:
+    def _step(self, episode: int, step: int) -> Iterator[tuple[cl.Event, int]]:
+        self.network.begin_step(episode, step, self._steps % JOURNAL_LINES)
         for launch in self.network.launches:
             yield launch.enqueue(self._device.queue), launch.flop
+        self._steps += 1
 
     def _audited_step(self, episode: int, step: int) -> Iterator[tuple[cl.Event, int]]:
         """A step and its repetition, which takes time and is no work."""
         key = (self._seed, episode)
         audit = Audit(self.network, self._spare, self._random, key, step)
         audit.before()
-        yield from self._step()
+        yield from self._step(episode, step)
         audit.between()
-        for event, _ in self._step():
-            yield event, 0
+        self.network.begin_step(episode, step, JOURNAL_LINES)
+        for launch in self.network.launches:
+            yield launch.enqueue(self._device.queue), 0
         audit.after()
         self._audit = audit

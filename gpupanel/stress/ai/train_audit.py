@@ -128,9 +128,10 @@ class Audit:
     def _fetch_streams(self) -> None:
         memory, shape = self._memory, self._shape
         halves = [memory.halves[at] for at in (0, 2 * self._layer, 2 * self._layer + 2, -1)]
-        (self._start, _), (self._in, self._din), (self._out, self._dout), (self._last, self._dlast) = (
-            (self._of_sequence(half.stream), self._of_sequence(half.dstream)) for half in halves
-        )  # fmt: skip
+        streams = [self._of_sequence(half.stream) for half in halves]
+        dstreams = [self._of_sequence(half.dstream) for half in halves]
+        self._start, self._in, self._out, self._last = streams
+        _, self._din, self._dout, self._dlast = dstreams
         first = self._sequence * shape.sequence
         self._losses = self._fetched(memory.losses, shape.sequence, first)
         self._tokens = self._fetched(memory.tokens, shape.tokens, kind=np.uint32)
@@ -182,10 +183,9 @@ class Audit:
 
     def _check_batch(self) -> Check:
         """To the bit: tokens, and the sum of their embeddings and their positions'."""
-        tokens = reference.batch_of(self._shape, self._key, self._step)
         parameters = self._reference
-        start = parameters("embedding")[tokens[self._sequence]] + parameters("position")
-        same = np.array_equal(self._tokens, tokens.ravel()) and np.array_equal(
+        start = parameters("embedding")[self._batch[self._sequence]] + parameters("position")
+        same = np.array_equal(self._tokens, self._batch.ravel()) and np.array_equal(
             self._start[0], start
         )
         return Check("batch", passed=same, detail=f"of step {self._step}")
@@ -200,8 +200,8 @@ class Audit:
 
     def _check_head(self) -> list[Check]:
         """The loss of a token well known is a small difference of large numbers."""
-        shape, first = self._shape, self._sequence * self._shape.sequence
-        tokens = self._tokens[first : first + shape.sequence].astype(np.int64)[None]
+        shape = self._shape
+        tokens = self._batch[self._sequence, None]
         losses, dlast = reference.head_backward(self._reference, self._last, tokens, None)
         computed = self._losses[shape.phrase - 1 :] * np.float32(shape.counted)
         head = _largest(self._reference("head")) * _largest(reference.Norm.of(self._last).scale)
@@ -222,13 +222,18 @@ class Audit:
         rate = self._shape.learning_rate(self._step)
         expected = [one.copy() for one in (parameters, moment1, moment2)]
         gradients = reference.clipped(gradients, float(self._norm[0]))
-        reference.adam(*expected, gradients, self._step, rate)
+        reference.adam(expected, gradients, self._step, rate)
         sizes = [rate + 0.01 * _largest(parameters), _largest(moment1), _largest(moment2)]
         errors = [
             _error(computed, right, size)
             for computed, right, size in zip(self._new, expected, sizes, strict=True)
         ]
         return _judged("update", max(errors))
+
+    @property
+    def _batch(self) -> NDArray[np.int64]:
+        """What the tokens have to be."""
+        return reference.batch_of(self._shape, self._key, self._step)
 
     @property
     def _reference(self) -> reference.Parameters:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np  # noqa: TID253 - worker process only
 import pyopencl as cl  # noqa: TID253 - worker process only
 
-from gpupanel.stress.ai.train_memory import JOURNAL_LINES, Memory
+from gpupanel.stress.ai.train_memory import Memory
 from gpupanel.stress.ai.train_shape import DECAY1, DECAY2, VOCABULARY, Shape
 from gpupanel.stress.program import build
 from gpupanel.stress.workload import Device
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Argument = Any
+"""Of a kernel: a buffer, local memory, an int that goes as a uint, or anything of NumPy."""
 
 KERNEL_FILE = "ai_train.cl"
 
@@ -47,7 +53,7 @@ class Launch:
     group: tuple[int, ...]
     first: int
     flop: int
-    arguments: tuple[Any, ...]
+    arguments: tuple[Argument, ...]
 
     def enqueue(self, queue: cl.CommandQueue) -> cl.Event:
         """Does not wait."""
@@ -96,6 +102,7 @@ class Network:
         """Set what differs from step to step, for the launches that follow.
 
         Args:
+            episode: Counted from 0; with the seed, it decides all random numbers.
             step: Of the episode, counted from 1.
             line: Of the journal.
         """
@@ -103,11 +110,12 @@ class Network:
         self._embed.set_arg(7, self._key(episode))
         self._adam.set_arg(8, np.float32(self.shape.learning_rate(step) / (1 - DECAY1**step)))
         self._adam.set_arg(9, np.float32((1 - DECAY2**step) ** -0.5))
-        self._adam.set_arg(10, np.uint32(step == 1))
-        self._record.set_arg(7, np.uint32(step))
-        self._record.set_arg(8, np.uint32(line % JOURNAL_LINES))
+        self._adam.set_arg(10, np.uint32(line))
+        self._adam.set_arg(11, np.uint32(step == 1))
+        self._record.set_arg(6, np.uint32(step))
+        self._record.set_arg(7, np.uint32(line))
 
-    def _key(self, episode: int) -> Any:
+    def _key(self, episode: int) -> NDArray[np.uint32]:
         return np.array([self._seed, episode], np.uint32)
 
     def _step(self) -> Iterator[Launch]:
@@ -129,7 +137,7 @@ class Network:
         yield from self._update()
 
     def _attention_forward(self, layer: int) -> Iterator[Launch]:
-        memory, shape = self.memory, self.shape
+        memory, _shape = self.memory, self.shape
         kept, before, after = memory.layers[layer], *memory.halves[2 * layer : 2 * layer + 2]
         yield self._norm(2 * layer, "attention gain", layer)
         yield from self._forward(before.normed, "qkv", layer, kept.qkv)
@@ -195,17 +203,17 @@ class Network:
     def _update(self) -> Iterator[Launch]:
         memory, items = self.memory, self._block_items
         scratch = cl.LocalMemory(4 * items)
-        arguments: tuple[Any, ...]
+        arguments: tuple[Argument, ...]
         arguments = (memory.gradients, memory.squares, self.shape.stored, scratch)
         yield from self._launch("square", arguments, (memory.blocks * items,), (items,))
         arguments = (
-            memory.losses, memory.squares, memory.changed, memory.journal, memory.norm,
-            self.shape.tokens, memory.blocks, 1, 0, scratch,
+            memory.losses, memory.squares, memory.journal, memory.norm, self.shape.tokens,
+            memory.blocks, 1, 0, scratch,
         )  # fmt: skip
         yield from self._launch("record", arguments, (items,), (items,))
         arguments = (
             memory.parameters, memory.moment1, memory.moment2, memory.gradients, memory.digests,
-            memory.changed, memory.norm, self.shape.stored, np.float32(0), np.float32(0), 1,
+            memory.journal, memory.norm, self.shape.stored, np.float32(0), np.float32(0), 0, 1,
         )  # fmt: skip
         yield from self._launch("adam", arguments, (memory.blocks * items,), (items,))
         yield self.transpose
@@ -296,7 +304,7 @@ class Network:
         items = (shape.width // self._lanes, sharing)
         yield from self._launch("gain_back", arguments, items, (columns, sharing))
 
-    def _rows(self, name: str, *arguments: Any, has_scratch: bool = True) -> Launch:
+    def _rows(self, name: str, *arguments: Argument, has_scratch: bool = True) -> Launch:
         """A kernel with one work-group per token."""
         items = self._row_items
         if has_scratch:
@@ -305,7 +313,7 @@ class Network:
         return launch
 
     def _launch(
-        self, name: str, arguments: tuple[Any, ...], items: tuple[int, ...],
+        self, name: str, arguments: tuple[Argument, ...], items: tuple[int, ...],
         group: tuple[int, ...], flop: int = 0,
     ) -> Iterator[Launch]:  # fmt: skip
         """One kernel, cut along its first dimension where its ``flop`` are many."""

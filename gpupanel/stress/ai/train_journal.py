@@ -44,7 +44,8 @@ class Journal:
         """Take in what is new.
 
         Args:
-            lines: (JOURNAL_LINES, 4), as they were after ``steps`` steps since the run began.
+            lines: The device's journal, (JOURNAL_LINES, 4).
+            steps: Since the run began, whose lines are in it.
         """
         for step in range(self._steps, steps):
             self._add(lines[step % JOURNAL_LINES])

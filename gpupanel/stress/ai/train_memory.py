@@ -62,7 +62,8 @@ class Memory:
         parameters: In the order of ``Shape.tensors``; ``gradients``, Adam's ``moment1`` and
             ``moment2`` and the ``transposed`` weights likewise.
         digests: Of parameters and moments, one per item of adam().
-        journal: JOURNAL_LINES x (loss, gradient norm, changed block, step).
+        journal: JOURNAL_LINES x (loss, gradient norm, changed block, step), and a line for what
+            nobody reads.
         halves: Two per layer, and the last norm's.
     """
 
@@ -77,15 +78,14 @@ class Memory:
         self.blocks = -(-shape.stored // BLOCK)
         self.digests = self._floats(self.blocks * block_items)
         self.squares = self._floats(self.blocks)
-        self.changed, self.norm = (self._floats(1) for _ in range(2))
-        self.journal = self._floats(4 * JOURNAL_LINES)
+        self.norm = self._floats(1)
+        self.journal = self._floats(4 * (JOURNAL_LINES + 1))
         self.tokens, self.losses = (self._floats(shape.tokens) for _ in range(2))
         self.logits = self._rows(VOCABULARY)
         self.dmixed, self.dnormed = (self._rows(shape.width) for _ in range(2))
         self.inner = self._rows(shape.heads)
         self.halves = [self._half() for _ in range(2 * shape.layers + 1)]
         self.layers = [self._layer() for _ in range(shape.layers)]
-        cl.enqueue_fill_buffer(self.queue, self.changed, np.uint32(NOTHING_CHANGED), 0, 4)
 
     @property
     def state(self) -> tuple[cl.Buffer, ...]:

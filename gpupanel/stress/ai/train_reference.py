@@ -6,6 +6,7 @@ tokens are arrays (sequences, tokens, width); heads are (sequences, heads, token
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ class Parameters:
         }
 
     def __call__(self, name: str, layer: int | None = None) -> Array:
+        """A view (rows, columns) of one tensor."""
         return self._views[name, layer]
 
 
@@ -171,6 +173,7 @@ def losses_of(shape: Shape, logits: Array, tokens: Array) -> tuple[Array, Array]
     """Losses of the tokens that count, and the gradient of their logits from the batch's mean.
 
     Args:
+        shape: Of the whole batch.
         logits: Of the tokens that count; overwritten.
         tokens: Whole sequences.
     """
@@ -228,10 +231,16 @@ def backward(parameters: Parameters, tokens: Array, gradients: Parameters) -> fl
     return float(losses.mean())
 
 
-def adam(
-    parameters: Array, moment1: Array, moment2: Array, gradients: Array, step: int, rate: float
-) -> None:
-    """One step of Adam, in place; steps count from 1. The gradients are clipped already."""
+def adam(state: Sequence[Array], gradients: Array, step: int, rate: float) -> None:
+    """One step of Adam, in place.
+
+    Args:
+        state: Parameters and their two moments.
+        gradients: Clipped already.
+        step: Counted from 1.
+        rate: Learning rate of this step.
+    """
+    parameters, moment1, moment2 = state
     kind = parameters.dtype.type
     moment1 *= kind(DECAY1)
     moment1 += kind(1 - DECAY1) * gradients
@@ -247,7 +256,8 @@ def adam(
 
 def clipped(gradients: Array, norm: float) -> Array:
     """Gradients, or parts of them, scaled so that the norm of all is 1 at most."""
-    return gradients * gradients.dtype.type(1 / max(1.0, norm))
+    scaled: Array = gradients * gradients.dtype.type(1 / max(1.0, norm))
+    return scaled
 
 
 def fresh(shape: Shape, key: tuple[int, int]) -> NDArray[np.float32]:

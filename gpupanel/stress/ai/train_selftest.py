@@ -130,7 +130,7 @@ def _check_adam(shape: Shape, state: NDArray[Any], step: _Step) -> Check:
     expected = list(state.astype(np.float64))
     gradients = step.gradients.astype(np.float64)
     gradients = reference.clipped(gradients, float(np.linalg.norm(gradients)))
-    reference.adam(*expected, gradients, STEP, shape.learning_rate(STEP))
+    reference.adam(expected, gradients, STEP, shape.learning_rate(STEP))
     error = max(
         np.abs(computed - right).max() for computed, right in zip(step.state, expected, strict=True)
     )

@@ -9,6 +9,7 @@ a sequence back knows every token from the phrase's end on, and its loss falls t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -153,7 +154,8 @@ class Shape:
     @property
     def stored(self) -> int:
         """Elements of the buffer: the parameters, and zeros between tensors."""
-        return self.tensors[-1].place.stop
+        last = self.tensors[-1]
+        return last.offset + last.size
 
     @property
     def weights(self) -> tuple[Tensor, ...]:
@@ -174,13 +176,13 @@ class Shape:
         token t.
         """
         elements = sum(weight.size for weight in self.weights)
-        pairs = self.batch * self.sequence * (self.sequence + 1) // 2
+        pairs = self.tokens * (self.sequence + 1) // 2
         return 6 * self.tokens * elements + 12 * pairs * self.width * self.layers
 
     def learning_rate(self, step: int) -> float:
         """Of a step, counted from 1: a warm-up, then constant; lower for wide and deep models."""
-        depth = 2 / max(2, self.layers)
-        return 0.003 * depth * (128 / self.width) ** 0.5 * min(1.0, step / WARM_UP_STEPS)
+        depth, width = 2 / max(2, self.layers), math.sqrt(128 / self.width)
+        return 0.003 * depth * width * min(1.0, step / WARM_UP_STEPS)
 
     def _lay_out(self) -> Iterator[Tensor]:
         offset = 0
@@ -189,9 +191,7 @@ class Shape:
             offset += -(-rows * columns // ALIGNMENT) * ALIGNMENT
 
     def _tensors(self) -> Iterator[tuple[str, int | None, int, int, float]]:
-        """Name, layer, rows, columns, spread. What adds to the stream begins small: deep ones too
-        learn then.
-        """
+        """Name, layer, rows, columns, spread; what adds to the stream begins small."""
         width, ffn = self.width, self.ffn
         small = 0.1 * (2 * self.layers) ** -0.5
         yield "embedding", None, VOCABULARY, width, 0.1

@@ -150,7 +150,7 @@ def test_it_learns_and_starts_over(make: MakeTrain) -> None:
     assert len(learned) >= 2
     assert all(check.passed for check in checks), checks
     readings = train.readings()
-    assert readings["steps"] >= 290
+    assert readings["steps"] > 250
     assert 20 < readings["learned_step"] < 200
 
 
@@ -168,8 +168,8 @@ def test_chunks_of_any_length_give_the_same_training(make: MakeTrain) -> None:
     whole, pieces = make(), make()
     count = len(whole.network.launches)
     run(whole, 4)  # the first step twice: it is audited
-    for steps in (1, 7, 2 * count - 3, 5, count - 10):
-        run(pieces, steps / count)
+    for steps in (1, 7, 2 * count - 3, 5, 2 * count - 10):
+        pieces.launch(steps).last.wait()
     np.testing.assert_array_equal(parameters_of(whole), parameters_of(pieces))
 
 
@@ -189,7 +189,7 @@ def test_cost_is_that_of_the_launches(make: MakeTrain, monkeypatch: pytest.Monke
         train = make(layers=2)
         flop = sum(launch.flop for launch in train.network.launches)
         assert train.cost().amounts == {Ceiling.FP32: flop / 256}
-    assert max(launch.flop for launch in train.network.launches) < 3_000_000
+    assert max(launch.flop for launch in train.network.launches) < 4_000_000
 
 
 def test_launches_that_were_cut_give_the_same_bits(
@@ -201,7 +201,7 @@ def test_launches_that_were_cut_give_the_same_bits(
         train = make()
         run(train, 3)
         results.append(parameters_of(train))
-    np.testing.assert_array_equal(*results)
+    np.testing.assert_array_equal(results[0], results[1])
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -220,8 +220,8 @@ def test_a_second_audit_follows_the_first(make: MakeTrain) -> None:
 
 def test_an_audit_that_is_under_way_is_waited_for(make: MakeTrain) -> None:
     train = make()
-    assert [check.name for check in run(train, 1.5)] == ["loss", "memory"][:0]
-    assert len(run(train, 1)) == 10
+    assert [check.name for check in run(train, 1.5)] == ["loss", "memory"]
+    assert next(check.name for check in run(train, 0.6)) == "repetition"
 
 
 @pytest.mark.parametrize("buffer", ["parameters", "moment1", "moment2"])
@@ -233,11 +233,11 @@ def test_a_bit_that_memory_lost_is_found_within_a_step(
     assert all(check.passed for check in run(train, 3.5))
     tensor = train.network.shape.tensor("down", 0)
     flip(train.network, getattr(train.network.memory, buffer), tensor.offset + 4321, bit)
-    # The step under way reads it, and the journal of the next tells.
-    _, memory, *_ = run(train, 2)
+    # The step under way reads it.
+    _, memory, *_ = run(train)
     assert not memory.passed
     assert "layer 0 down" in memory.detail
-    assert all(check.passed for check in run(train, 1) if check.name == "memory")
+    assert all(check.passed for check in run(train, 2) if check.name == "memory")
 
 
 def test_a_weight_that_is_no_number_fails_the_loss(make: MakeTrain) -> None:
@@ -288,11 +288,11 @@ def test_a_step_that_is_not_repeatable_is_found(
     train = make()
     between = Audit.between
 
-    def forget_a_moment(audit: Audit) -> None:
+    def change_a_weight(audit: Audit) -> None:
         between(audit)
-        flip(train.network, train.network.memory.moment1, 1000, 5)
+        flip(train.network, train.network.memory.parameters, 1000, 20)
 
-    monkeypatch.setattr(Audit, "between", forget_a_moment)
+    monkeypatch.setattr(Audit, "between", change_a_weight)
     failed = [check.name for check in run(train, 2.5) if not check.passed]
     assert failed == ["repetition"]
 
@@ -309,14 +309,14 @@ def test_a_task_that_nobody_learns_fails(make: MakeTrain, monkeypatch: pytest.Mo
     monkeypatch.setattr("gpupanel.stress.ai.train_journal.DEADLINE_STEPS", 10)
     monkeypatch.setattr(Shape, "learning_rate", lambda shape, step: 0.0)
     train = make()
-    checks = [check for _ in range(12) for check in run(train)]
+    checks = [check for _ in range(3) for check in run(train, 6)]
     assert [check.passed for check in checks if check.name == "learning"] == [False]
     assert train.readings()["loss"] > 4
 
 
 def test_a_model_that_does_not_fit_is_refused(processor: Device) -> None:
     device = dataclasses.replace(processor, memory_bytes=1 << 20)
-    with pytest.raises(WorkloadError, match="no room for this model.*smaller batch"):
+    with pytest.raises(WorkloadError, match=r"no room for this model.*smaller batch"):
         Train(device, KNOBS, 1).prepare(lambda step, fraction: None)
 
 

@@ -1,4 +1,4 @@
-"""The NumPy transformer against central differences, PyTorch-free, and Philox against its authors."""
+"""The NumPy transformer against central differences, and Philox against its authors."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_batches_repeat_their_phrase_and_differ() -> None:
 
 def test_adam_by_hand() -> None:
     parameters, moment1, moment2 = np.array([1.0]), np.array([0.5]), np.array([0.04])
-    reference.adam(parameters, moment1, moment2, np.array([-2.0]), step=2, rate=0.1)
+    reference.adam((parameters, moment1, moment2), np.array([-2.0]), step=2, rate=0.1)
     assert moment1 == pytest.approx(0.9 * 0.5 - 0.2)
     assert moment2 == pytest.approx(0.95 * 0.04 + 0.05 * 4)
     first, second = 0.25 / (1 - 0.9**2), 0.238 / (1 - 0.95**2)
