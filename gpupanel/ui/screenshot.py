@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEventLoop, QSize, QTimer
+from PySide6.QtWidgets import QApplication
 
 from gpupanel.model.workload import Run
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
@@ -65,6 +66,7 @@ class Photographer:
                 return reason
         elif not _wait(self._store, self._filled, _BOUND_S):
             return f"the agent sent too few readings in {_BOUND_S:.0f} s {self._store.link_reason}"
+        QApplication.processEvents()  # texts that have just changed take their room
         taken = self._window.grab().save(path)
         self._stop()
         return "" if taken else f"{path} cannot be written"
