@@ -61,6 +61,12 @@ def _selftest(arguments: list[str]) -> int:
     return main(arguments)
 
 
+def _probe(arguments: list[str]) -> int:
+    from gpupanel.stress.probe import main
+
+    return main(arguments)
+
+
 def _service(arguments: list[str]) -> int:
     del arguments
     sys.stderr.write(
@@ -75,6 +81,7 @@ _ROLES: Mapping[str, Callable[[list[str]], int]] = {
     "agent": _agent,
     "worker": _worker,
     "selftest": _selftest,
+    "probe": _probe,
     "service": _service,
 }
 

@@ -1,4 +1,4 @@
-// What the mining kernels share: 64-bit words side by side, and Keccak-f[1600].
+// What the mining kernels share: words side by side, and the Keccak permutation.
 //
 // Source: Bertoni, Daemen, Peeters, Van Assche, "The Keccak reference" 3.0, sections 1.2 and 1.3.
 
@@ -7,8 +7,17 @@
 #define LANES 1
 #endif
 
-// A `wide` is the same 64-bit word of WIDE independent hashes. Eight of them are eight memory
-// reads under way at once, whichever width the processor's registers have.
+// Bits of a Keccak word: 64 is Keccak-f[1600], 32 is Keccak-f[800].
+#ifndef KECCAK_BITS
+#define KECCAK_BITS 64
+#endif
+
+// A `wide` is the same word of WIDE independent hashes. Eight of 64 bits are eight memory reads
+// under way at once, whichever width the processor's registers have.
+#if KECCAK_BITS == 64
+#define KECCAK_F keccak_f1600
+#define KECCAK_ROUNDS 24
+typedef ulong keccak_word;
 #if LANES == 1
 #define WIDE 1
 typedef ulong wide;
@@ -18,8 +27,25 @@ typedef ulong wide;
 typedef ulong8 wide;
 #define WIDE_NUMBERS ((ulong8)(0, 1, 2, 3, 4, 5, 6, 7))
 #endif
+#else
+#define KECCAK_F keccak_f800
+#define KECCAK_ROUNDS 22
+typedef uint keccak_word;
+#define WIDE LANES
+#if LANES == 1
+typedef uint wide;
+#define WIDE_NUMBERS 0u
+#elif LANES == 8
+typedef uint8 wide;
+#define WIDE_NUMBERS ((uint8)(0, 1, 2, 3, 4, 5, 6, 7))
+#else
+typedef uint16 wide;
+#define WIDE_NUMBERS ((uint16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
+#endif
+#endif
 
-#define ROTATED(x, bits) ((x) << (bits) | (x) >> (64 - (bits)))
+#define ROTATED(x, bits) \
+    ((x) << (bits) % KECCAK_BITS | (x) >> (KECCAK_BITS - (bits) % KECCAK_BITS))
 
 constant ulong KECCAK_ROUND[24] = {
     0x0000000000000001UL, 0x0000000000008082UL, 0x800000000000808aUL, 0x8000000080008000UL,
@@ -39,9 +65,9 @@ constant ulong KECCAK_ROUND[24] = {
     s[5 * (y) + 4] = (e) ^ (~(a) & (b));
 
 // The permutation, in place; s[x + 5 * y] is word (x, y).
-static void keccak_f1600(wide *s)
+static void KECCAK_F(wide *s)
 {
-    for (uint round = 0; round < 24; ++round) {
+    for (uint round = 0; round < KECCAK_ROUNDS; ++round) {
         // theta: the parity of each column goes into its neighbours.
         const wide c0 = s[0] ^ s[5] ^ s[10] ^ s[15] ^ s[20];
         const wide c1 = s[1] ^ s[6] ^ s[11] ^ s[16] ^ s[21];
@@ -86,6 +112,6 @@ static void keccak_f1600(wide *s)
         CHI(2, b10, b11, b12, b13, b14)
         CHI(3, b15, b16, b17, b18, b19)
         CHI(4, b20, b21, b22, b23, b24)
-        s[0] ^= KECCAK_ROUND[round];
+        s[0] ^= (keccak_word)KECCAK_ROUND[round];
     }
 }

@@ -41,70 +41,7 @@
 #define PLANE (STRIDE * HEIGHT)
 #define TICK_HEADER 32
 
-// Halving is a seventh faster over a frame than PoCL's any(), which looks at lane after lane.
-static int any_of_8(int8 mask)
-{
-    int4 four = mask.lo | mask.hi;
-    int2 two = four.lo | four.hi;
-    return (two.x | two.y) < 0;
-}
-
-#if LANES == 1
-typedef float F;
-typedef int I;
-#define ANY(mask) ((mask) != 0)
-#define PICK(mask, yes, no) ((mask) ? (yes) : (no))
-#define LOAD(from) (*(from))
-#define STORE(value, to) (*(to) = (value))
-#define INT(x) convert_int(x)
-#define FLOAT(x) convert_float(x)
-#define LANE_NUMBERS 0.0f
-#elif LANES == 8
-typedef float8 F;
-typedef int8 I;
-#define ANY(mask) any_of_8(mask)
-#define PICK(mask, yes, no) select((F)(no), (F)(yes), mask)
-#define LOAD(from) vload8(0, from)
-#define STORE(value, to) vstore8(value, 0, to)
-#define INT(x) convert_int8(x)
-#define FLOAT(x) convert_float8(x)
-#define LANE_NUMBERS (float8)(0, 1, 2, 3, 4, 5, 6, 7)
-#elif LANES == 16
-typedef float16 F;
-typedef int16 I;
-#define ANY(mask) any_of_8((mask).lo | (mask).hi)
-#define PICK(mask, yes, no) select((F)(no), (F)(yes), mask)
-#define LOAD(from) vload16(0, from)
-#define STORE(value, to) vstore16(value, 0, to)
-#define INT(x) convert_int16(x)
-#define FLOAT(x) convert_float16(x)
-#define LANE_NUMBERS (float16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
-#else
-#error "LANES is 1, 8 or 16"
-#endif
-
-typedef struct { F x, y, z; } V3;
-
-static V3 v3(F x, F y, F z) { V3 v; v.x = x; v.y = y; v.z = z; return v; }
-static V3 rgb(float r, float g, float b) { return v3((F)(r), (F)(g), (F)(b)); }
-static V3 fetch3(__global const float *at) { return rgb(at[0], at[1], at[2]); }
-static V3 add(V3 a, V3 b) { return v3(a.x + b.x, a.y + b.y, a.z + b.z); }
-static V3 sub(V3 a, V3 b) { return v3(a.x - b.x, a.y - b.y, a.z - b.z); }
-static V3 mul(V3 a, V3 b) { return v3(a.x * b.x, a.y * b.y, a.z * b.z); }
-static V3 scale(V3 a, F s) { return v3(a.x * s, a.y * s, a.z * s); }
-static F dot3(V3 a, V3 b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
-static V3 unit(V3 a) { return scale(a, 1.0f / sqrt(dot3(a, a))); }
-static V3 blend(V3 a, V3 b, F s) { return add(a, scale(sub(b, a), s)); }
-static V3 choose(I mask, V3 yes, V3 no)
-{
-    return v3(PICK(mask, yes.x, no.x), PICK(mask, yes.y, no.y), PICK(mask, yes.z, no.z));
-}
-static F sat(F x) { return min(max(x, (F)(0.0f)), (F)(1.0f)); }
-static F step_smooth(float low, float high, F x)
-{
-    F s = sat((x - low) * (1.0f / (high - low)));
-    return s * s * (3.0f - 2.0f * s);
-}
+#include "gaming_packets.cl"
 
 // ---- scene -------------------------------------------------------------------------------
 
@@ -256,44 +193,6 @@ static F trace(__global const float *tick, V3 o, V3 d, int steps, F *surface)
     return best;
 }
 
-// ---- textures ----------------------------------------------------------------------------
-
-typedef struct { F r, g, b, a; } Texel;
-
-static F channel(I texel, int shift) { return FLOAT((texel >> shift) & 255); }
-
-static I gather(__global const int *texture, I u, I v)
-{
-    I at = ((v & (TEXELS - 1)) * TEXELS) + (u & (TEXELS - 1));
-#if LANES == 1
-    return texture[at];
-#else
-    I found;
-    for (int lane = 0; lane < LANES; ++lane) ((int *)&found)[lane] = texture[((int *)&at)[lane]];
-    return found;
-#endif
-}
-
-// Bilinear and repeating, by hand: three times as fast as a sampler on a processor.
-static Texel sample(__global const int *texture, F u, F v)
-{
-    u = u * (float)TEXELS;
-    v = v * (float)TEXELS;
-    F u0 = floor(u), v0 = floor(v);
-    F fu = u - u0, fv = v - v0;
-    I iu = INT(u0), iv = INT(v0);
-    I t00 = gather(texture, iu, iv), t10 = gather(texture, iu + 1, iv);
-    I t01 = gather(texture, iu, iv + 1), t11 = gather(texture, iu + 1, iv + 1);
-    F w11 = fu * fv * (1.0f / 255.0f), w10 = fu * (1.0f / 255.0f) - w11;
-    F w01 = fv * (1.0f / 255.0f) - w11, w00 = (1.0f / 255.0f) - w10 - w01 - w11;
-    Texel s;
-    s.r = channel(t00, 0) * w00 + channel(t10, 0) * w10 + channel(t01, 0) * w01 + channel(t11, 0) * w11;
-    s.g = channel(t00, 8) * w00 + channel(t10, 8) * w10 + channel(t01, 8) * w01 + channel(t11, 8) * w11;
-    s.b = channel(t00, 16) * w00 + channel(t10, 16) * w10 + channel(t01, 16) * w01 + channel(t11, 16) * w11;
-    s.a = channel(t00, 24) * w00 + channel(t10, 24) * w10 + channel(t01, 24) * w01 + channel(t11, 24) * w11;
-    return s;
-}
-
 // ---- light -------------------------------------------------------------------------------
 
 static V3 haze(V3 d)
@@ -318,8 +217,8 @@ static V3 sky(__global const int *texture, V3 d, float time)
     colour = add(colour, scale(rgb(9.0f, 6.0f, 3.2f), disc));
 
     F reach = 1.0f / (up + 0.12f);
-    Texel high = sample(texture, d.x * reach * 0.043f + 0.0011f * time, d.z * reach * 0.043f);
-    Texel wisp = sample(texture, d.x * reach * 0.131f - 0.0007f * time, d.z * reach * 0.131f + 0.37f);
+    Texel high = sample(texture, TEXELS, d.x * reach * 0.043f + 0.0011f * time, d.z * reach * 0.043f);
+    Texel wisp = sample(texture, TEXELS, d.x * reach * 0.131f - 0.0007f * time, d.z * reach * 0.131f + 0.37f);
     F cloud = step_smooth(0.50f, 0.88f, high.r * 0.72f + wisp.r * 0.28f) * step_smooth(0.02f, 0.20f, d.y);
     V3 lit = blend(rgb(0.34f, 0.25f, 0.33f), rgb(2.3f, 1.05f, 0.50f), 0.10f + 0.9f * s8 * 0.6f + 0.3f * s);
     colour = blend(colour, lit, cloud * 0.80f);
@@ -329,7 +228,7 @@ static V3 sky(__global const int *texture, V3 d, float time)
     for (int layer = 0; layer < 2; ++layer) {
         float near = (float)layer;
         float size = 0.19f + 0.17f * near;
-        Texel ridge = sample(texture, ax * size + 0.31f * near, az * size + 0.13f);
+        Texel ridge = sample(texture, TEXELS, ax * size + 0.31f * near, az * size + 0.13f);
         F crest = (0.23f - 0.12f * near) * ridge.r * ridge.r + 0.022f - 0.008f * near + 0.012f * ridge.g;
         F cover = step_smooth(0.0f, 0.004f, crest - slope);
         F mist = 0.62f - 0.30f * near - 1.1f * slope;
@@ -415,8 +314,8 @@ static F fresnel(V3 n, V3 d, float straight)
 
 static void of_water(__global const int *texture, float time, V3 p, V3 d, F t, Surface *s)
 {
-    Texel wide = sample(texture, p.x * 0.031f + 0.006f * time, p.z * 0.031f - 0.004f * time);
-    Texel fine = sample(texture, p.x * 0.097f - 0.009f * time, p.z * 0.097f + 0.011f * time);
+    Texel wide = sample(texture, TEXELS, p.x * 0.031f + 0.006f * time, p.z * 0.031f - 0.004f * time);
+    Texel fine = sample(texture, TEXELS, p.x * 0.097f - 0.009f * time, p.z * 0.097f + 0.011f * time);
     F calm = 0.34f / (1.0f + 0.045f * t);
     F nx = (wide.b + 0.6f * fine.b - 0.8f) * calm, nz = (wide.a + 0.6f * fine.a - 0.8f) * calm;
     s->n = unit(v3(nx, (F)(1.0f), nz));
@@ -430,7 +329,7 @@ static void of_built(__global const int *texture, V3 p, V3 d, V3 n, Surface *s)
 {
     I level = fabs(n.y) > 0.7f, across = fabs(n.x) > fabs(n.z);
     F u = PICK(level | (across == 0), p.x, p.z), v = PICK(level, p.z, p.y);
-    Texel grain = sample(texture, u * 0.17f, v * 0.17f + 0.013f * p.x);
+    Texel grain = sample(texture, TEXELS, u * 0.17f, v * 0.17f + 0.013f * p.x);
     F r2 = p.x * p.x + p.z * p.z;
     F shade = 0.72f + 0.40f * grain.g;
     V3 stone = scale(rgb(0.58f, 0.50f, 0.42f), shade);
@@ -591,7 +490,7 @@ __kernel void shade(__global const float *restrict tick, __global const int *res
     STORE(colour.z, light + 2 * PLANE + at);
 }
 
-// One pixel of light through the film curve (K. Narkowicz's fit of ACES), to be seen as its root.
+// One pixel of light through the film curve, to be seen as its root.
 static V3 tone(__global const float *light, int column, int row, int dx, int dy)
 {
     int y = clamp(row + dy, 0, HEIGHT - 1);
@@ -600,12 +499,9 @@ static V3 tone(__global const float *light, int column, int row, int dx, int dy)
     I outside = (x < 0.0f) | (x > WIDTH - 1.0f);
     V3 c = v3(LOAD(at + dx), LOAD(at + PLANE + dx), LOAD(at + 2 * PLANE + dx));
     if (ANY(outside)) c = choose(outside, v3(LOAD(at), LOAD(at + PLANE), LOAD(at + 2 * PLANE)), c);
-    V3 over = mul(c, add(scale(c, (F)(2.51f)), rgb(0.03f, 0.03f, 0.03f)));
-    V3 under = add(mul(c, add(scale(c, (F)(2.43f)), rgb(0.59f, 0.59f, 0.59f))), rgb(0.14f, 0.14f, 0.14f));
-    return v3(sat(over.x / under.x), sat(over.y / under.y), sat(over.z / under.z));
+    return v3(film(c.x), film(c.y), film(c.z));
 }
 
-static F luma(V3 c) { return sqrt(0.25f * c.x + 0.65f * c.y + 0.10f * c.z); }
 static F hat(F x) { return max(1.0f - fabs(x), (F)(0.0f)); }
 
 static I byte_of(F linear, F vignette, F grain)
@@ -622,7 +518,7 @@ __kernel void post(__global const float *restrict light, __global int *restrict 
     F l[9];
     for (int k = 0; k < 9; ++k) {
         c[k] = tone(light, column, row, k % 3 - 1, k / 3 - 1);
-        l[k] = luma(c[k]);
+        l[k] = sqrt(luma(c[k]));
     }
     F gx = l[2] + 2.0f * l[5] + l[8] - l[0] - 2.0f * l[3] - l[6];
     F gy = l[6] + 2.0f * l[7] + l[8] - l[0] - 2.0f * l[1] - l[2];

@@ -13,6 +13,12 @@
 #define PIECES 1
 #endif
 
+// Vectors that a work-item hashes, the reads of one on their way while the next is begun. On a GPU
+// other work-items fill the time.
+#ifndef VECTORS
+#define VECTORS 1
+#endif
+
 #include "common.cl"
 #include "nonces.cl"
 
@@ -27,6 +33,13 @@
 #define BLOCK_WORDS 16
 #define TABLE global uint8 *t0, global uint8 *t1, global uint8 *t2, global uint8 *t3
 #define TABLE_PIECES t0, t1, t2, t3
+
+// OpenCL's own prefetch() does nothing in PoCL.
+#ifdef __clang__
+#define READ_AHEAD(pointer) __builtin_prefetch(pointer)
+#else
+#define READ_AHEAD(pointer) prefetch(pointer, 1)
+#endif
 
 #define TURNED_RIGHT(x, bits) ((x) >> (bits) | (x) << (64 - (bits)))
 #define REVERSED_STEP(x, bits, mask) ((((x) & (mask)) << (bits)) | (((x) >> (bits)) & (mask)))
@@ -252,28 +265,40 @@ static void add_up(const wide *choices, wide *sum, uint elements, ulong reciproc
     }
 }
 
-// Hashes get_global_size(0) * WIDE nonces; keeps the hashes that begin with 64 bits, highest
-// first, below `target`.
-kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void search(ulong first_nonce, ulong target, global ulong *results, local ulong *exchange,
-            ulong4 header, uint elements, ulong reciprocal, TABLE)
+// The choices of WIDE nonces.
+static void choose(ulong4 header, ulong nonce, wide *choices,
+                   uint elements, ulong reciprocal, TABLE)
 {
-    const ulong own = first_nonce + get_global_id(0) * WIDE;
-    wide header_and_nonce[5], chosen[4], choices[ELEMENTS], message[BLOCK_WORDS], state[8];
+    wide header_and_nonce[5], chosen[4];
 
     header_and_nonce[0] = header.s0;
     header_and_nonce[1] = header.s1;
     header_and_nonce[2] = header.s2;
     header_and_nonce[3] = header.s3;
-    header_and_nonce[4] = REVERSED(own + WIDE_NUMBERS);
+    header_and_nonce[4] = REVERSED(nonce + WIDE_NUMBERS);
     choose_one(header_and_nonce, chosen, elements, TABLE_PIECES);
     choose_all(chosen, header_and_nonce, choices);
+#if VECTORS > 1
+    for (uint i = 0; i < ELEMENTS; ++i)
+        for (uint lane = 0; lane < WIDE; ++lane) {
+            const uint choice = ((const ulong *)&choices[i])[lane];
+            const uint index = remainder_of(choice, elements, reciprocal);
+            READ_AHEAD(element_at(index, TABLE_PIECES));
+        }
+#endif
+}
+
+// Hashes the sums, keeps those below `target`, and returns the XOR of all first words.
+static ulong finish(const wide *choices, ulong nonce, ulong target, global ulong *results,
+                    uint elements, ulong reciprocal, TABLE)
+{
+    wide message[BLOCK_WORDS], state[8];
+
     add_up(choices, message, elements, reciprocal, TABLE_PIECES);
 #pragma unroll
     for (uint i = 0; i < 4; ++i)
         message[i] = REVERSED(message[i]);
     hash_short(state, message, 4, 32);
-
     const wide top = REVERSED(state[0]);
     ulong digest = 0;
     for (uint lane = 0; lane < WIDE; ++lane) {
@@ -283,8 +308,30 @@ void search(ulong first_nonce, ulong target, global ulong *results, local ulong 
 #pragma unroll
             for (uint i = 0; i < 4; ++i)
                 hash[i] = ((const ulong *)&state[i])[lane];
-            keep(results, own + lane, hash);
+            keep(results, nonce + lane, hash);
         }
     }
+    return digest;
+}
+
+// Hashes get_global_size(0) * VECTORS * WIDE nonces; keeps the hashes that begin with 64 bits,
+// highest first, below `target`.
+kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void search(ulong first_nonce, ulong target, global ulong *results, local ulong *exchange,
+            ulong4 header, uint elements, ulong reciprocal, TABLE)
+{
+    ulong nonce = first_nonce + get_global_id(0) * (VECTORS * WIDE);
+    ulong digest = 0;
+    wide choices[ELEMENTS];
+
+    choose(header, nonce, choices, elements, reciprocal, TABLE_PIECES);
+    for (uint vector = 1; vector < VECTORS; ++vector, nonce += WIDE) {
+        wide next[ELEMENTS];
+        choose(header, nonce + WIDE, next, elements, reciprocal, TABLE_PIECES);
+        digest ^= finish(choices, nonce, target, results, elements, reciprocal, TABLE_PIECES);
+        for (uint i = 0; i < ELEMENTS; ++i)
+            choices[i] = next[i];
+    }
+    digest ^= finish(choices, nonce, target, results, elements, reciprocal, TABLE_PIECES);
     add_to_digest(results, digest, exchange);
 }

@@ -84,6 +84,18 @@ class Backend(Protocol):
 
 
 @runtime_checkable
+class HotPlug(Protocol):
+    """A backend whose GPUs may come and go while it is open."""
+
+    def look_again(self) -> ProbeResult:
+        """Add GPUs that came to ``gpus()`` and drop those that were removed; those that stay, stay.
+
+        Called every half minute, and when the system's list of devices changed. Wakes no GPU and
+        raises nothing. When nothing is left, the answer is not ok and ``probe`` is next.
+        """
+
+
+@runtime_checkable
 class EventSource(Protocol):
     """A backend whose driver tells of events between ticks: Xid, ECC, clocks."""
 

@@ -5,37 +5,18 @@ Nothing here opens a GPU: what only its device file tells (memory in use) is sai
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
-from gpupanel.backends.base import ProbeResult, ProbeState, unavailable_sample
+from gpupanel.backends.linux.drm_backend import DrmBackend
 from gpupanel.backends.linux.drm_fdinfo import FdinfoScanner
-from gpupanel.backends.linux.drm_processes import (
-    busiest_engine_percent,
-    device_nodes,
-    process_samples,
-)
+from gpupanel.backends.linux.drm_processes import busiest_engine_percent, device_nodes
 from gpupanel.backends.linux.intel_sensors import IntelSensors, clock_most_mhz
-from gpupanel.backends.linux.pci import device_id, devices_of, listed_name
-from gpupanel.backends.linux.rest import LEFT_ALONE, Rest
-from gpupanel.backends.linux.sleep import SleepGate
-from gpupanel.model.gpu import (
-    GpuId,
-    GpuInfo,
-    GpuKind,
-    GpuState,
-    ProcessSample,
-    Reading,
-    Sample,
-    Unavailable,
-)
+from gpupanel.backends.linux.pci import device_id, drives_display, listed_name
+from gpupanel.model.gpu import GpuInfo, GpuKind, Reading, Sample, Unavailable
 from gpupanel.model.metrics import METRIC_BY_KEY
 
-_DRIVERS = ("i915", "xe")
-
-_GONE = "the GPU was removed, or its driver was unloaded"
 _NOT_BY_INTEL = Unavailable("Intel's driver does not report this")
 _SYSTEM_MEMORY = Unavailable("integrated: it works in system memory and has none of its own")
 _NEEDS_DEVICE = Unavailable("the driver tells it only to programs that open the GPU")
@@ -60,118 +41,83 @@ _INTEGRATED_READINGS: Mapping[str, Reading] = {
 """Why an integrated GPU has no reading where a card has one."""
 
 
-@dataclass(slots=True)
-class _Card:
-    """One GPU.
-
-    Attributes:
-        busy: Measures its engines where its driver does not count idle time; apart from the one
-            that lists processes, whose looks come at their own pace.
-        sensors: None while it sleeps: no descriptor of a sleeping GPU is kept.
-    """
-
-    info: GpuInfo
-    device_dir: Path
-    driver: str
-    is_integrated: bool
-    gate: SleepGate
-    pause: Rest
-    busy: FdinfoScanner
-    sensors: IntelSensors | None = None
-
-    def let_go(self) -> None:
-        """Keep no descriptor of the GPU."""
-        if self.sensors is not None:
-            self.sensors.close()
-            self.sensors = None
-
-
-class IntelBackend:
-    """All GPUs of i915 and xe.
-
-    Attributes:
-        name: As in the ``sources`` of METRICS.
-    """
+class IntelBackend(DrmBackend):
+    """All GPUs of i915 and xe."""
 
     name = "intel"
+    drivers = ("i915", "xe")
 
-    def __init__(
-        self, root: Path = Path("/"), clock_s: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._root = root
-        self._clock_s = clock_s
-        self._cards: dict[GpuId, _Card] = {}
-        self._scanner = FdinfoScanner(root / "proc", clock_s)
-
-    @property
-    def hidden_processes_reason(self) -> str:
-        """How many processes the last ``processes()`` could not look into; empty for none."""
-        return self._scanner.hidden_reason
-
-    def probe(self) -> ProbeResult:
-        """See ``Backend.probe``; reads only what does not wake a sleeping GPU."""
-        self.close()
-        for driver in _DRIVERS:
-            for address in devices_of(driver, self._root) or ():
-                busy = FdinfoScanner(self._root / "proc", self._clock_s)
-                card = _card(self._root, address, driver, busy)
-                self._cards[card.info.id] = card
-        if not self._cards:
-            return ProbeResult(self.name, ProbeState.ABSENT, "no GPU is driven by i915 or xe")
-        return ProbeResult(self.name, ProbeState.OK)
-
-    def gpus(self) -> tuple[GpuInfo, ...]:
-        """See ``Backend.gpus``."""
-        return tuple(card.info for card in self._cards.values())
-
-    def sample(self, gpu_id: GpuId) -> Sample:
-        """See ``Backend.sample``; one that could sleep and idles is left alone for a while."""
-        card = self._cards[gpu_id]
-        now_s = self._clock_s()
-        if card.gate.is_asleep():
-            card.let_go()
-            card.pause.end()
-            return card.gate.asleep_sample(gpu_id)
-        if card.pause.is_on(now_s):
-            card.let_go()
-            return unavailable_sample(gpu_id, LEFT_ALONE)
-        if not (card.device_dir / "driver").exists():
-            card.let_go()
-            return unavailable_sample(gpu_id, _GONE, GpuState.LOST)
-        if card.sensors is None:
-            card.sensors = IntelSensors(
-                card.device_dir, card.driver, card.is_integrated, self._clock_s
-            )
-        readings = self._readings(card, card.sensors)
-        card.pause.consider(now_s, readings["utilization_gpu_percent"])
-        return Sample(gpu_id, readings, limited_by=card.sensors.limited_by())
-
-    def processes(self) -> tuple[ProcessSample, ...]:
-        """See ``Backend.processes``; xe wakes a GPU to read its clients, so some are left alone."""
-        now_s = self._clock_s()
-        awake = [
-            card
-            for card in self._cards.values()
-            if not card.gate.is_asleep() and not card.pause.is_on(now_s)
-        ]
-        return process_samples(
-            self._scanner.scan({node for card in awake for node in device_nodes(card.device_dir)}),
-            {card.device_dir.name: card.info.id for card in awake},
-            lambda gpu_id: self._cards[gpu_id].is_integrated,
+    def identify(self, device_dir: Path) -> GpuInfo:
+        """See ``DrmBackend.identify``."""
+        address = device_dir.name
+        identity = device_id(device_dir)
+        pci_id = ":".join(identity) if identity else "of an unknown kind"
+        name = listed_name(identity, self.root) if identity else None
+        return GpuInfo(
+            id=f"pci:{address}",
+            name=name or f"Intel GPU {pci_id}",
+            vendor="Intel",
+            kind=GpuKind.GPU,
+            backend=self.name,
+            pci_bus_id=address.rjust(len("00000000:00:00.0"), "0"),
+            details={"Kernel driver": _driver_of(device_dir), "PCI id": pci_id},
+            drives_display=drives_display(device_dir),
         )
 
-    def close(self) -> None:
-        """See ``Backend.close``."""
-        for card in self._cards.values():
-            card.let_go()
-        self._cards = {}
+    def open_card(self, info: GpuInfo, device_dir: Path) -> IntelCard:
+        """See ``DrmBackend.open_card``."""
+        return IntelCard(
+            info, device_dir, FdinfoScanner(self.root / "proc", self.clock_s), self.clock_s
+        )
 
-    def _readings(self, card: _Card, sensors: IntelSensors) -> dict[str, Reading]:
+
+class IntelCard:
+    """One awake GPU.
+
+    Attributes:
+        info: With its greatest clock.
+    """
+
+    def __init__(
+        self,
+        info: GpuInfo,
+        device_dir: Path,
+        busy: FdinfoScanner,
+        clock_s: Callable[[], float],
+    ) -> None:
+        """Read what does not change.
+
+        Args:
+            info: From ``identify``.
+            device_dir: ``/sys/bus/pci/devices/<address>``.
+            busy: Measures its engines where its driver does not count idle time; apart from the
+                one that lists processes, whose looks come at their own pace.
+            clock_s: For rates.
+        """
+        self.info = replace(info, limits=_limits(device_dir))
+        # Only cards of their own register sensors.
+        self.is_integrated = ":00:" in device_dir.name and not any(device_dir.glob("hwmon/hwmon*"))
+        self._device_dir = device_dir
+        self._busy = busy
+        self._sensors = IntelSensors(
+            device_dir, _driver_of(device_dir), self.is_integrated, clock_s
+        )
+
+    def sample(self) -> Sample:
+        """Read all metrics."""
+        return Sample(self.info.id, self._readings(), limited_by=self._sensors.limited_by())
+
+    def close(self) -> None:
+        """Keep no descriptor of the GPU."""
+        self._sensors.close()
+
+    def _readings(self) -> dict[str, Reading]:
+        sensors = self._sensors
         energy_j = sensors.energy_j()
         generation, width = sensors.link()
         readings: dict[str, Reading] = {
             **dict.fromkeys(METRIC_BY_KEY, _NOT_BY_INTEL),
-            "utilization_gpu_percent": self._utilization_percent(card, sensors),
+            "utilization_gpu_percent": self._utilization_percent(),
             "power_draw_w": sensors.power_w(energy_j),
             "power_limit_w": sensors.power_limit_w(),
             "power_limit_default_w": sensors.power_limit_default_w(),
@@ -186,40 +132,23 @@ class IntelBackend:
             "pcie_link_generation": generation,
             "pcie_link_width": width,
         }
-        if card.is_integrated:
+        if self.is_integrated:
             readings.update(_INTEGRATED_READINGS)
         return readings
 
-    def _utilization_percent(self, card: _Card, sensors: IntelSensors) -> Reading:
+    def _utilization_percent(self) -> Reading:
         """From idle time, which costs one file; where it is not counted, from all processes."""
-        if sensors.counts_idle_time:
-            return sensors.utilization_percent()
-        uses = card.busy.scan(device_nodes(card.device_dir))
-        if card.busy.hidden_reason:
+        if self._sensors.counts_idle_time:
+            return self._sensors.utilization_percent()
+        uses = self._busy.scan(device_nodes(self._device_dir))
+        if self._busy.hidden_reason:
             # What the visible ones do would be a number that is too small.
-            return Unavailable(card.busy.hidden_reason)
+            return Unavailable(self._busy.hidden_reason)
         return busiest_engine_percent(uses)
 
 
-def _card(root: Path, address: str, driver: str, busy: FdinfoScanner) -> _Card:
-    device_dir = root / "sys/bus/pci/devices" / address
-    gate = SleepGate(device_dir)
-    # Only cards of their own register sensors.
-    is_integrated = ":00:" in address and not any(device_dir.glob("hwmon/hwmon*"))
-    identity = device_id(device_dir)
-    pci_id = ":".join(identity) if identity else "of an unknown kind"
-    name = listed_name(identity, root) if identity else None
-    info = GpuInfo(
-        id=f"pci:{address}",
-        name=name or f"Intel GPU {pci_id}",
-        vendor="Intel",
-        kind=GpuKind.GPU,
-        backend=IntelBackend.name,
-        pci_bus_id=address.rjust(len("00000000:00:00.0"), "0"),
-        limits={} if gate.is_asleep() else _limits(device_dir),
-        details={"Kernel driver": driver, "PCI id": pci_id},
-    )
-    return _Card(info, device_dir, driver, is_integrated, gate, Rest(device_dir, gate), busy)
+def _driver_of(device_dir: Path) -> str:
+    return (device_dir / "driver").resolve().name
 
 
 def _limits(device_dir: Path) -> dict[str, float]:

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gpupanel.backends.base import ProbeResult, ProbeState, unavailable_sample
 from gpupanel.backends.linux.proc import identity
-from gpupanel.backends.linux.sleep import PCI_DEVICES, SleepGate
+from gpupanel.backends.linux.sleep import PCI_DEVICES
+from gpupanel.backends.nvidia.nvml_cards import PciCards
 from gpupanel.backends.nvidia.nvml_details import described
 from gpupanel.backends.nvidia.nvml_events import EventWatch, OnEvent
 from gpupanel.backends.nvidia.nvml_library import FAULTS, Library
 from gpupanel.backends.nvidia.nvml_processes import Identify, ProcessLists
 from gpupanel.backends.nvidia.nvml_readings import Reader
-from gpupanel.backends.nvidia.nvml_rest import Rest
+from gpupanel.backends.rest import LEFT_ALONE, Rest
+from gpupanel.backends.sleep import SleepGate
 from gpupanel.model.errors import BackendError, DriverMissing, NotSupported
 from gpupanel.model.gpu import GpuId, GpuInfo, GpuState, ProcessSample, Sample
 
@@ -30,15 +32,14 @@ _DRIVER_FILES = ("/proc/driver/nvidia/version", "/dev/dxg")
 _REINIT_INTERVAL_S = 10.0
 """Between two attempts to start NVML over; the other GPUs of the machine feel each."""
 
-_LOOK_INTERVAL_S = 30.0
-"""Between two looks for GPUs that came or went, and for whether they can sleep."""
+_FALL_ASLEEP_S = 30.0
+"""What the driver takes at most once nobody holds it."""
 
-_NVIDIA = "0x10de"
-_DISPLAY_CLASS = "0x03"
+_TIMES_IN_VAIN = 3
+"""How often NVML is started over for a card that it does not know: the driver may not be ready, or
+the card is another container's."""
+
 _NOT_THERE = {FAULTS[6][1], FAULTS[28][1]}
-
-_REMOVED = "the GPU was removed"
-_LET_GO = "left alone, so that it can fall asleep"
 
 _Place = str | int
 """Where to look for a GPU: a PCI address of sysfs; NVML's index where there is no sysfs."""
@@ -64,7 +65,6 @@ class _Device:
     processes: ProcessLists
     can_sleep: bool = False
     is_open: bool = False
-    is_removed: bool = False
     lost_since_unix_s: float | None = None
     rest: Rest = field(default_factory=Rest)
 
@@ -89,11 +89,11 @@ class NvmlBackend:
         self._clock_s = clock_s
         self._clock_unix_s = clock_unix_s
         self._identify = identify
-        self._pci = _PciCards(pci_devices or PCI_DEVICES)
+        self._pci = PciCards(pci_devices or PCI_DEVICES, clock_unix_s)
         self._nvml = Library()
-        self._devices: dict[GpuId, _Device] = {}
+        self._devices: Mapping[GpuId, _Device] = {}
         self._places: tuple[_Place, ...] = ()
-        self._look_at_s = 0.0
+        self._in_vain: dict[str, int] = {}
         self._not_loaded = False
         self._reinit_at_s = float("-inf")
         self._outage = ""
@@ -119,14 +119,16 @@ class NvmlBackend:
             self._not_loaded = str(missing) == FAULTS[9][1]
             return ProbeResult(self.name, ProbeState.ABSENT, str(missing))
         try:
-            return self._probed(self._meet())
+            result = self._probed(self._meet())
         except BackendError:
             self.close()
             raise
+        self._in_vain = dict.fromkeys(self._in_vain, _TIMES_IN_VAIN)
+        return result
 
     def gpus(self) -> tuple[GpuInfo, ...]:
         """See ``Backend.gpus``."""
-        return tuple(device.info for device in self._devices.values() if not device.is_removed)
+        return tuple(device.info for device in self._devices.values())
 
     def sample(self, gpu_id: GpuId) -> Sample:
         """See ``Backend.sample``; a lost GPU is a sample of reasons and looked for next time.
@@ -136,8 +138,6 @@ class NvmlBackend:
         """
         device = self._devices[gpu_id]
         now_s = self._clock_s()
-        if now_s >= self._look_at_s:
-            self._look_again(now_s)
         unasked = self._left_alone(device, now_s)
         if unasked is not None:
             return unasked
@@ -152,6 +152,26 @@ class NvmlBackend:
         if device.can_sleep:
             self._rest(device, sample, now_s)
         return sample
+
+    def look_again(self) -> ProbeResult:
+        """See ``HotPlug.look_again``; starts NVML, where it was let go of, for a new card only."""
+        cards = self._pci.addresses()
+        self._devices = {
+            gpu_id: device
+            for gpu_id, device in self._devices.items()
+            if device.place in cards or isinstance(device.place, int)
+        }
+        self._in_vain = {card: times for card, times in self._in_vain.items() if card in cards}
+        for device in self._devices.values():
+            if device.gate is not None and not device.can_sleep:
+                device.can_sleep = device.gate.can_sleep()
+        if self._outage:
+            return self._probed([self._outage])
+        try:
+            return self._probed(self._meet_new(cards))
+        except BackendError as fault:
+            # NVML itself fails: so will the readings that follow, and say why.
+            return ProbeResult(self.name, ProbeState.OK, str(fault))
 
     def processes(self) -> tuple[ProcessSample, ...]:
         """See ``Backend.processes``; of GPUs that are awake and open."""
@@ -176,24 +196,27 @@ class NvmlBackend:
             self._watch.stop()
             self._watch.join()
             self._watch = None
-        self._devices = {}
+        self._devices, self._places = {}, ()
         self._nvml.stop()
+
+    def gates(self) -> Mapping[str, SleepGate]:
+        """See ``Sleepers.gates``."""
+        ids = {device.place: gpu_id for gpu_id, device in self._devices.items()}
+        return {
+            ids.get(address, f"pci:{address}"): gate for address, gate in self._pci.gates.items()
+        }
 
     def _left_alone(self, device: _Device, now_s: float) -> Sample | None:
         """What to say of a GPU that must not be asked now; None of one that may."""
-        if device.is_removed:
-            return self._lost(device, _REMOVED)
         if device.gate is None or not device.can_sleep:
             return None
         if device.gate.is_asleep():
-            device.rest.asleep()
+            device.rest.end()
             return device.gate.asleep_sample(device.info.id)
-        device.rest.awake(now_s)
-        return unavailable_sample(device.info.id, _LET_GO) if device.rest.is_let_go else None
+        return unavailable_sample(device.info.id, LEFT_ALONE) if device.rest.is_on(now_s) else None
 
     def _probed(self, silent: Sequence[str]) -> ProbeResult:
         if self._devices:
-            self._look_at_s = self._clock_s() + _LOOK_INTERVAL_S
             self._watch_again()
             return ProbeResult(self.name, ProbeState.OK, "; ".join(silent))
         self.close()
@@ -201,15 +224,37 @@ class NvmlBackend:
             return ProbeResult(self.name, ProbeState.FAILED, "; ".join(silent))
         return ProbeResult(self.name, ProbeState.ABSENT, "the NVIDIA driver sees no GPU")
 
+    def _meet_new(self, cards: Sequence[str]) -> list[str]:
+        """As ``_meet``; NVML may know only the cards that were there when it started.
+
+        Raises:
+            BackendError: NVML fails.
+        """
+        if not self._nvml.is_started:
+            met = {device.place for device in self._devices.values()}
+            new = [card for card in cards if card not in met and card not in self._in_vain]
+            if all(self._pci.gate(card).is_asleep() for card in new):
+                return []
+            self._start_over()
+        silent = self._meet()
+        unknown = any(
+            times < _TIMES_IN_VAIN and self._pci.is_held(card)
+            for card, times in self._in_vain.items()
+        )
+        if unknown and not self._is_watching():
+            self._start_over()
+            silent = self._meet()
+        return silent
+
     def _meet(self) -> list[str]:
         """Add the GPUs that are new and awake to ``_devices``; returns what the others say."""
         silent = []
-        places: tuple[_Place, ...] = self._pci.addresses()
-        if not places:
-            places = tuple(range(self._nvml.ask("nvmlDeviceGetCount")))
+        cards = self._pci.addresses()
+        places: tuple[_Place, ...] = cards or tuple(range(self._nvml.ask("nvmlDeviceGetCount")))
         # An index is a name for a GPU only as long as none came or went.
         is_same, self._places = places == self._places, places
-        known = {device.place for device in self._devices.values() if not device.is_removed}
+        known = {device.place for device in self._devices.values()}
+        seen = set()
         for place in places:
             gate = self._pci.gate(place) if isinstance(place, str) else None
             if place in known and (gate is not None or is_same):
@@ -218,14 +263,18 @@ class NvmlBackend:
                 silent.append(f"the GPU at {place} is asleep and left alone")
                 continue
             try:
-                self._add(place, gate)
+                seen.add(self._add(place, gate))
             except BackendError as fault:
                 # The system's list has cards of other drivers and of other containers too.
-                if gate is None or str(fault) not in _NOT_THERE:
+                if isinstance(place, str) and str(fault) in _NOT_THERE:
+                    self._in_vain[place] = self._in_vain.get(place, 0) + 1
+                else:
                     silent.append(f"GPU {place}: {fault}")
+        if not is_same and not cards:
+            self._devices = {i: one for i, one in self._devices.items() if i in seen}
         return silent
 
-    def _add(self, place: _Place, gate: SleepGate | None) -> None:
+    def _add(self, place: _Place, gate: SleepGate | None) -> GpuId:
         """Describe the GPU there, unless it is known.
 
         Raises:
@@ -234,11 +283,11 @@ class NvmlBackend:
         by_bus = isinstance(place, str)
         function = "nvmlDeviceGetHandleByPciBusId" if by_bus else "nvmlDeviceGetHandleByIndex"
         handle = self._nvml.ask(function, place.encode() if isinstance(place, str) else place)
-        gpu_id = self._nvml.ask("nvmlDeviceGetUUID", handle)
+        gpu_id: GpuId = self._nvml.ask("nvmlDeviceGetUUID", handle)
         known = self._devices.get(gpu_id)
         if known is not None:
-            known.place, known.gate, known.is_removed = place, gate, False
-            return
+            known.place, known.gate = place, gate
+            return gpu_id
         info = described(self._nvml, handle, self.name)
         device = _Device(
             info=info,
@@ -250,30 +299,13 @@ class NvmlBackend:
             can_sleep=gate is not None and gate.can_sleep(),
         )
         self._open(device, handle)
-        self._devices[gpu_id] = device
+        self._devices = {**self._devices, gpu_id: device}
+        return gpu_id
 
     def _open(self, device: _Device, handle: object) -> None:
         device.reader.bind(self._nvml, handle)
         device.processes.bind(self._nvml, handle)
         device.is_open = True
-
-    def _look_again(self, now_s: float) -> None:
-        """Note GPUs that came or went."""
-        self._look_at_s = now_s + _LOOK_INTERVAL_S
-        for device in self._devices.values():
-            if device.gate is not None and not device.can_sleep:
-                device.can_sleep = device.gate.can_sleep()
-        cards = self._pci.addresses()
-        for device in self._devices.values():
-            device.is_removed = isinstance(device.place, str) and device.place not in cards
-            device.is_open = device.is_open and not device.is_removed
-        if self._nvml.is_started and not self._outage:
-            try:
-                self._meet()
-            except BackendError:
-                # NVML itself failed: so will the reading that follows, and say why.
-                return
-            self._watch_again()
 
     def _may_ask(self, device: _Device) -> bool:
         """Whether it has a handle and is awake."""
@@ -340,7 +372,7 @@ class NvmlBackend:
     def _rest(self, device: _Device, sample: Sample, now_s: float) -> None:
         """Let go of NVML once all GPUs that can sleep are idle; the others open it again."""
         if sample.readings["utilization_gpu_percent"] != 0:
-            device.rest.used()
+            device.rest.end()
             return
         device.rest.idle(now_s)
         sleepers = [one for one in self._devices.values() if one.can_sleep and one.is_open]
@@ -348,49 +380,15 @@ class NvmlBackend:
             return
         if busy := [one for one in sleepers if _has_processes(one)]:
             for one in busy:
-                one.rest.used()
+                one.rest.end()
             return
         if self._watch is not None:
             self._watch.stop()
         for one in sleepers:
-            one.rest.let_go(now_s)
+            one.rest.begin(now_s, _FALL_ASLEEP_S)
         for one in self._devices.values():
             one.is_open = False
         self._nvml.stop()
-
-
-class _PciCards:
-    """The NVIDIA display cards in sysfs; empty where there is no sysfs.
-
-    Vendor and class are read once for each address, so that looking again opens no file.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._is_ours: dict[str, bool] = {}
-        self._gates: dict[str, SleepGate] = {}
-
-    def addresses(self) -> tuple[str, ...]:
-        """In order."""
-        try:
-            names = {entry.name for entry in self._root.iterdir()}
-        except OSError:
-            return ()
-        known = self._is_ours
-        self._is_ours = {name: known[name] if name in known else self._look(name) for name in names}
-        return tuple(sorted(name for name, is_ours in self._is_ours.items() if is_ours))
-
-    def gate(self, address: str) -> SleepGate:
-        """Always the same for an address."""
-        return self._gates.setdefault(address, SleepGate(self._root / address))
-
-    def _look(self, name: str) -> bool:
-        try:
-            vendor = (self._root / name / "vendor").read_text(encoding="ascii", errors="replace")
-            kind = (self._root / name / "class").read_text(encoding="ascii", errors="replace")
-        except OSError:
-            return False
-        return vendor.strip() == _NVIDIA and kind.startswith(_DISPLAY_CLASS)
 
 
 def _has_processes(device: _Device) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import NamedTuple
 
-from gpupanel.backends.base import Backend, ProbeResult, ProbeState
+from gpupanel.backends.base import Backend, HotPlug, ProbeResult, ProbeState
 from gpupanel.model.errors import BackendError
 from gpupanel.model.gpu import GpuId, GpuInfo, ProcessSample, Unavailable
 
@@ -59,13 +59,13 @@ def open_backends(names: Sequence[str] | None = None) -> Opened:
     return _sorted([(backend := _made(name), _probed(backend)) for name in chosen])
 
 
-def probed_again(opened: Opened) -> Opened:
-    """``opened`` after another look for its ``unopened`` backends."""
+def looked_again(opened: Opened) -> Opened:
+    """``opened`` after another look: for drivers that were not there, and for cards of the rest."""
     working = {backend.name: backend for backend in opened.backends}
     missing = {backend.name: backend for backend in opened.unopened}
     return _sorted(
         [
-            (working[last.name], last)
+            (working[last.name], _looked(working[last.name], last))
             if last.name in working
             else (missing[last.name], _probed(missing[last.name]))
             for last in opened.results
@@ -128,6 +128,10 @@ def _sorted(found: Sequence[tuple[Backend, ProbeResult]]) -> Opened:
         unopened=tuple(backend for backend, result in found if result.state is not ProbeState.OK),
         results=tuple(result for _, result in found),
     )
+
+
+def _looked(backend: Backend, last: ProbeResult) -> ProbeResult:
+    return backend.look_again() if isinstance(backend, HotPlug) else last
 
 
 def _probed(backend: Backend) -> ProbeResult:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gpupanel.backends.base import ProbeResult, ProbeState, checked, unavailable_sample
+from gpupanel.backends.sleep import SleepGate
 from gpupanel.backends.windows.pdh import Counter, EngineClock, Item, Luid
-from gpupanel.backends.windows.pnp_sleep import PnpGate
+from gpupanel.backends.windows.pnp_power import PnpPower
 from gpupanel.backends.windows.wddm_look import Look
 from gpupanel.backends.windows.win32_d3dkmt import Adapter, Performance
 from gpupanel.backends.windows.win32_devices import Display
@@ -70,7 +71,7 @@ class _Device:
 
     info: GpuInfo
     device_id: str
-    gate: PnpGate
+    gate: SleepGate
     luid: Luid | None = None
     adapter: Adapter | None = None
     busy_at_s: float = float("-inf")
@@ -103,7 +104,7 @@ class WddmBackend:
         self._clock_s = clock_s
         self._clock_unix_s = clock_unix_s
         self._windows: Windows | None = None
-        self._devices: dict[GpuId, _Device] = {}
+        self._devices: Mapping[GpuId, _Device] = {}
         self._engine_clock = EngineClock()
         self._last_look: Look | None = None
         self._identities = Identities()
@@ -119,14 +120,25 @@ class WddmBackend:
             self._windows = self._open_windows()
         except DriverMissing as missing:
             return ProbeResult(self.name, ProbeState.ABSENT, str(missing))
-        devices = [self._described(self._windows, one) for one in self._windows.displays()]
-        self._devices = {device.info.id: device for device in devices}
+        self._meet(self._windows)
         if not self._devices:
-            self.close()
-            return ProbeResult(self.name, ProbeState.ABSENT, "Windows lists no graphics card")
-        missing_counters = self._look(self._windows).values[Counter.ENGINE_TIME]
-        why = missing_counters.reason if isinstance(missing_counters, Unavailable) else ""
-        return ProbeResult(self.name, ProbeState.OK, why)
+            return self._nothing()
+        self._look(self._windows)
+        return self._result()
+
+    def look_again(self) -> ProbeResult:
+        """See ``HotPlug.look_again``; reads the records of Plug and Play."""
+        if self._windows is None:
+            return self._nothing()
+        try:
+            self._meet(self._windows)
+        except BackendError as fault:
+            return ProbeResult(self.name, ProbeState.OK, str(fault))
+        return self._result() if self._devices else self._nothing()
+
+    def gates(self) -> Mapping[str, SleepGate]:
+        """See ``Sleepers.gates``."""
+        return {gpu_id: device.gate for gpu_id, device in self._devices.items()}
 
     def gpus(self) -> tuple[GpuInfo, ...]:
         """See ``Backend.gpus``."""
@@ -171,6 +183,28 @@ class WddmBackend:
         self._engine_clock = EngineClock()
         self._last_look = None
 
+    def _meet(self, windows: Windows) -> None:
+        """List the cards that are there, those that are known as they are known.
+
+        Raises:
+            BackendError: Windows does not list its graphics cards.
+        """
+        known = {device.device_id: device for device in self._devices.values()}
+        devices = [
+            known.get(display.device_id) or self._described(windows, display)
+            for display in windows.displays()
+        ]
+        self._devices = {device.info.id: device for device in devices}
+
+    def _nothing(self) -> ProbeResult:
+        self.close()
+        return ProbeResult(self.name, ProbeState.ABSENT, "Windows lists no graphics card")
+
+    def _result(self) -> ProbeResult:
+        running = self._last_look.values[Counter.ENGINE_TIME] if self._last_look else {}
+        why = running.reason if isinstance(running, Unavailable) else ""
+        return ProbeResult(self.name, ProbeState.OK, why)
+
     def _described(self, windows: Windows, display: Display) -> _Device:
         info = GpuInfo(
             id=f"PCI-{display.pci_bus_id}" if display.pci_bus_id else display.device_id,
@@ -181,7 +215,8 @@ class WddmBackend:
             driver_version=display.driver_version,
             pci_bus_id=display.pci_bus_id,
         )
-        gate = PnpGate(lambda: windows.power_state(display.device_id), self._clock_unix_s)
+        power = PnpPower(lambda: windows.power_state(display.device_id))
+        gate = SleepGate(power, self._clock_unix_s)
         device = _Device(info, display.device_id, gate)
         if not gate.is_asleep():
             luid = windows.luid(display.device_id)

@@ -10,17 +10,17 @@ import itertools
 import subprocess
 from collections import deque
 from collections.abc import Iterator, Mapping
-from types import TracebackType
 from typing import Any
 
 from gpupanel import children
 from gpupanel.ipc import protocol
+from gpupanel.model.closing import Closing
 from gpupanel.model.errors import ProtocolError, ServiceUnreachable
 
 CLOSE_GRACE_S = 1.0
 
 
-class Client:
+class Client(Closing):
     """A conversation with the agent, which is started for it and ends with it.
 
     Use as a context manager.
@@ -47,17 +47,6 @@ class Client:
         except ProtocolError:
             self.close()
             raise
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def call(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Ask, wait, return the result.

@@ -16,6 +16,7 @@ Methods (params -> result):
     series {gpu, metric, SPAN, points} -> {width_s, points: [[time_unix_s, low, mean, high]]}
     events {SPAN}                      -> {events: [EventRecord], complete} oldest first
     energy {SPAN}                      -> {since_unix_s, gpus: {gpu: {joules, measured_s}}}
+    sleep {}                           -> {sleep: {gpu: SleepRecord}}
     subscribe {topic[, interval_s]}    -> {subscription}; topics: snapshots, gpus, policy,
                                           processes, events
     unsubscribe {subscription}         -> {}

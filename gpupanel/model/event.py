@@ -20,7 +20,8 @@ class EventRecord:
     Attributes:
         time_unix_s: Wall clock, as in Snapshot.
         gpu_id: None for what concerns the machine, such as a driver that was loaded again.
-        kind: One lower-case word, stable, for programs: ``xid``, ``ecc``, ``clock``, ``lost``.
+        kind: One lower-case word, stable, for programs: ``xid``, ``ecc``, ``clock``, ``lost``,
+            ``appeared``.
         text: For a person, complete.
     """
 

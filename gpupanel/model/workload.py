@@ -66,6 +66,8 @@ class WorkloadInfo:
         unit: Unit of work: ``hash``, ``flop``, ``frame``; rates are per second.
         kernel: File name in ``kernels/``.
         host: ``module:Class`` of the host side, imported by the worker alone.
+        probe_knobs: Values of knobs with which its variants are compared instead of the run's, so
+            that a large table is not made for each.
     """
 
     name: str
@@ -77,6 +79,7 @@ class WorkloadInfo:
     host: str
     knobs: tuple[Knob, ...] = ()
     readings: tuple[Reading, ...] = ()
+    probe_knobs: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class PolicyState(StrEnum):
     STALE = "stale"
     """The machine policy is broken; what it last said is in force."""
     CLOSED = "closed"
-    """It is broken and was never good, or gone and required; the closed values are in force."""
+    """It is broken and was never good, or gone though required: the built-in values hold."""
     AUDIT_ONLY = "audit_only"
     """The policy is good, and its mining cap only reports (``mining.enforcement``)."""
 

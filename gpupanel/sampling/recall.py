@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from math import ceil, floor, isnan
 from pathlib import Path
 from struct import unpack
-from types import TracebackType
 from typing import NamedTuple
 
+from gpupanel.model.closing import Closing
 from gpupanel.model.errors import HistoryRefused
 from gpupanel.model.event import EventRecord
 from gpupanel.model.gpu import GpuId
@@ -30,7 +30,7 @@ class Remembered(NamedTuple):
     high: float
 
 
-class Recall:
+class Recall(Closing):
     """One connection that only reads; of one thread.
 
     Every call raises HistoryRefused when the file turns out to be unreadable.
@@ -48,17 +48,6 @@ class Recall:
     def close(self) -> None:
         """Let go of the file."""
         self._connection.close()
-
-    def __enter__(self) -> Recall:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def names(self) -> list[tuple[GpuId, str]]:
         """Every (GPU, metric) that was ever remembered."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from gpupanel.backends.replay import FORMAT, VERSION
+from gpupanel.model.closing import Closing
 from gpupanel.model.gpu import GpuInfo, Snapshot
 
 
-class RecordingWriter:
+class RecordingWriter(Closing):
     """One file; every snapshot is in it when ``append`` returns."""
 
     def __init__(self, path: Path, gpus: Sequence[GpuInfo], *, overwrite: bool = False) -> None:
@@ -39,17 +39,6 @@ class RecordingWriter:
     def close(self) -> None:
         """End the file."""
         self._file.close()
-
-    def __enter__(self) -> RecordingWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _write(self, document: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(document, separators=(",", ":")) + "\n")

@@ -12,19 +12,32 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import floor
+from pathlib import Path
 
 from gpupanel.backends.base import Backend, EventSource, ProbeResult, unavailable_sample
+from gpupanel.backends.linux.pci import cards_there
 from gpupanel.backends.linux.proc import started_unix_s
-from gpupanel.backends.registry import Opened, listed, merged, probed_again
+from gpupanel.backends.registry import Opened, listed, looked_again, merged
+from gpupanel.backends.sleep import Sleepers, SleepGate
 from gpupanel.model.errors import BackendError
 from gpupanel.model.event import EventRecord
 from gpupanel.model.gpu import GpuId, GpuInfo, ProcessSample, Sample, Snapshot
+from gpupanel.model.sleep import SleepRecord
 
-_REPROBE_INTERVAL_S = 30.0
-"""Between two looks for a driver that was not there."""
+_LOOK_INTERVAL_S = 30.0
+"""Between two looks for drivers that were not there, and for cards that came or went."""
+
+_GLANCE_INTERVAL_S = 3.0
+"""Between two glances at the system's lists of cards: what changed there is looked at at once."""
+
+_LOOKS_AFTER_CHANGE = 3
+"""A driver is listed before it is ready."""
 
 _LONGEST_WAIT_S = 1.0
 """A new interval is obeyed after this time at the latest."""
+
+
+_WORDS = {"appeared": "is there now", "removed": "is not there any more"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +54,27 @@ class Clock:
 
 
 class Sampler:
-    """Reads the backends that opened, and looks for the others every half minute.
+    """Reads the backends that opened; notices GPUs and drivers that come, go and come back.
 
     ``tick`` and ``run`` belong to one thread; the rest may be called from any.
     """
 
-    def __init__(self, opened: Opened, clock: Clock = Clock()) -> None:
+    def __init__(self, opened: Opened, clock: Clock = Clock(), root: Path = Path("/")) -> None:
+        """Read nothing yet.
+
+        Args:
+            opened: From ``open_backends``.
+            clock: Of this machine, or of a test.
+            root: Where ``sys`` lies.
+        """
         self._opened = opened
         self._clock = clock
-        self._reprobe_at_s = clock.monotonic_s() + _REPROBE_INTERVAL_S
+        self._root = root
+        self._cards = cards_there(root)
+        self._looks_due = 0
+        self._glance_at_s = clock.monotonic_s() + _GLANCE_INTERVAL_S
+        self._look_at_s = clock.monotonic_s() + _LOOK_INTERVAL_S
+        self._on_event: Callable[[EventRecord], None] | None = None
         self._interval_s = 1.0
 
     def gpus(self) -> tuple[GpuInfo, ...]:
@@ -71,21 +96,30 @@ class Sampler:
         self._interval_s = interval_s
 
     def tick(self) -> Snapshot:
-        """Read everything now."""
+        """Read everything now; at times, look for what came and went before."""
         now_s = self._clock.monotonic_s()
-        if self._opened.unopened and now_s >= self._reprobe_at_s:
-            self._reprobe_at_s = now_s + _REPROBE_INTERVAL_S
-            self._opened = probed_again(self._opened)
-        return Snapshot(
+        if now_s >= self._glance_at_s:
+            self._glance(now_s)
+        snapshot = Snapshot(
             time_unix_s=self._clock.unix_s(),
             time_monotonic_s=now_s,
             samples=tuple(
                 _sample(backend, info.id) for backend, info in listed(self._opened.backends)
             ),
         )
+        self._calls_ended()
+        return snapshot
+
+    def sleep_records(self) -> dict[str, SleepRecord]:
+        """How each GPU that may sleep does, by id; by address where its id is not known yet."""
+        return {gpu_id: gate.record() for gpu_id, gate in self._gates().items()}
 
     def watch(self, on_event: Callable[[EventRecord], None]) -> None:
-        """Have drivers that tell of events between ticks call ``on_event`` on threads of theirs."""
+        """Call ``on_event`` for GPUs that come and go, and for what drivers tell between ticks.
+
+        The latter on threads of theirs.
+        """
+        self._on_event = on_event
         for backend in (*self._opened.backends, *self._opened.unopened):
             if isinstance(backend, EventSource):
                 backend.watch(on_event)
@@ -107,6 +141,7 @@ class Sampler:
             with suppress(BackendError):
                 found += backend.processes()
             hidden.add(backend.hidden_processes_reason)
+        self._calls_ended()
         dated = tuple(
             replace(one, started_unix_s=started_unix_s(one.started))
             for one in merged(found, self._opened.backends)
@@ -129,6 +164,41 @@ class Sampler:
         while not stop.is_set():
             on_snapshot(self.tick())
             deadline_s = self._wait(stop, deadline_s)
+
+    def _glance(self, now_s: float) -> None:
+        self._glance_at_s = now_s + _GLANCE_INTERVAL_S
+        cards = cards_there(self._root)
+        if cards != self._cards:
+            self._cards, self._looks_due = cards, _LOOKS_AFTER_CHANGE
+        if self._looks_due or now_s >= self._look_at_s:
+            self._looks_due = max(0, self._looks_due - 1)
+            self._look_at_s = now_s + _LOOK_INTERVAL_S
+            self._look()
+
+    def _look(self) -> None:
+        """Find what came and went, and tell of it."""
+        for gate in self._gates().values():
+            gate.is_asleep()  # as our calls begin
+        before = {gpu.id: gpu for gpu in self.gpus()}
+        self._opened = looked_again(self._opened)
+        after = {gpu.id: gpu for gpu in self.gpus()}
+        for gpus, others, word in ((after, before, "appeared"), (before, after, "removed")):
+            for gpu_id in gpus.keys() - others.keys():
+                text = f"{gpus[gpu_id].name} ({gpu_id}) {_WORDS[word]}"
+                if self._on_event is not None:
+                    self._on_event(EventRecord(self._clock.unix_s(), gpu_id, word, text))
+
+    def _gates(self) -> dict[str, SleepGate]:
+        gates: dict[str, SleepGate] = {}
+        for backend in (*self._opened.unopened, *self._opened.backends):
+            if isinstance(backend, Sleepers):
+                gates.update(backend.gates())
+        return gates
+
+    def _calls_ended(self) -> None:
+        """Have every gate see whether its GPU was woken by what we did just now."""
+        for gate in self._gates().values():
+            gate.calls_ended()
 
     def _wait(self, stop: threading.Event, last_s: float) -> float:
         """Wait for the next point of the grid through ``last_s`` and return it."""

@@ -8,7 +8,10 @@ writing appends, forgetting cuts off the front, and reading one series is one st
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from gpupanel.model.errors import HistoryRefused
@@ -55,6 +58,9 @@ UPGRADES = {1: f"{LEDGER}PRAGMA user_version = 2;"}
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BUSY_TIMEOUT_S = 5.0
 
+_LOG_BYTES = 4 << 20
+"""Of the write-ahead log, before it is written back; about ten minutes of eight GPUs."""
+
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether the file itself is broken, as against a full disk or a missing right."""
@@ -78,7 +84,9 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         _check(connection, path)
         connection.execute("PRAGMA journal_mode = WAL").close()
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA journal_size_limit = 4194304")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        # After it was written back the file shrinks: its size then tells how full it is.
+        connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES // 4}")
         version = _version(connection)
         if version < SCHEMA_VERSION:
             made = TABLES if not version else UPGRADES[version]
@@ -115,6 +123,50 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All that is done meanwhile is written, or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+class Checkpoint:
+    """Writes a long log back into the database, on a thread and a connection of its own.
+
+    SQLite would do it within the commit that made the log too long, and have it wait for the disk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._log = path.with_name(f"{path.name}-wal")
+        self._thread: threading.Thread | None = None
+
+    def consider(self) -> None:
+        """Begin if the log is long; to be called after a commit."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        if self._log.stat().st_size >= _LOG_BYTES:
+            self._thread = threading.Thread(target=self._run, name="history log", daemon=True)
+            self._thread.start()
+
+    def join(self) -> None:
+        """Wait until it is done, if it goes on."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        # What is wrong with the disk, the next commit says.
+        with suppress(sqlite3.Error), closing(sqlite3.connect(self._path, timeout=0)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 def lock(path: Path) -> sqlite3.Connection:

@@ -1,30 +1,31 @@
 """The long memory: readings, energy and events in a database that outlives crashes.
 
-Ticks are gathered and written about once a second or two, in one short transaction. Every ten
-minutes they are rolled up in the same transaction that deletes them, so that nothing is counted
-twice or not at all. A disk that is full or not ours stops the memory, never the sampling.
+Ticks are gathered and written about once a second or two, in one short transaction; what is
+finished is rolled up in between, in steps that hold no tick for long (``rolling.py``). A disk that
+is full or not ours stops the memory, never the sampling.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from functools import partial
 from math import inf, nan
 from pathlib import Path
-from struct import pack, unpack
+from struct import pack
 
 from gpupanel.model.errors import HistoryRefused
 from gpupanel.model.event import EventRecord
 from gpupanel.model.gpu import GpuId, Snapshot, Unavailable
 from gpupanel.model.metrics import METRIC_BY_KEY
-from gpupanel.sampling import rollup, schema
+from gpupanel.sampling import rolling, schema
 from gpupanel.sampling.energy import ENERGY_SPAN_S, Energy, EnergyMeter
 from gpupanel.sampling.ledger import HeldMinute
-from gpupanel.sampling.rollup import FLOAT32_MAX, Bin
+from gpupanel.sampling.rollup import FLOAT32_MAX
 
 COMMIT_AFTER_S = 0.9
 """Age of the oldest tick that waits: at 1 Hz every second tick commits, and 2 s can be lost."""
@@ -36,6 +37,9 @@ WAITING_TICKS = 600
 WAITING_EVENTS = 1000
 WAITING_HELD = 5000
 """What is kept for a disk that may come back; then the oldest go."""
+
+ROLL_S = 0.001
+"""Of a tick, for rolling up: no further step begins after this time."""
 
 _SeriesId = tuple[GpuId, str]
 
@@ -65,7 +69,10 @@ class Store:
         self._lock: sqlite3.Connection | None = None
         self._connection: sqlite3.Connection | None = None
         self._series: dict[_SeriesId, int] = {}
-        self._rolled_to_s = -1
+        self._written_s = 0.0
+        self._steps: Iterator[bool] = iter(())
+        self._rolled_to_s = 0
+        self._checkpoint = schema.Checkpoint(path)
         self._retry_at_s = -inf
         self._newest_s = -inf
         self._problem = ""
@@ -103,13 +110,15 @@ class Store:
                 _Tick(snapshot.time_unix_s, snapshot.time_monotonic_s, numbers, energy)
             )
             if self._newest_s - self._ticks[0].time_monotonic_s >= COMMIT_AFTER_S:
-                self._flush()
+                self._attempt(self._write)
+            if self._connection is not None:
+                self._attempt(partial(self._roll, limit_s=ROLL_S))
 
     def add_event(self, record: EventRecord) -> None:
         """Remember ``record`` at once: the next tick may never come."""
         with self._mutex:
             self._events.append(record)
-            self._flush()
+            self._attempt(self._write)
 
     def close(self, held: Sequence[HeldMinute] = ()) -> None:
         """Write what waits and the rest of the ledger, and let another process write."""
@@ -117,17 +126,19 @@ class Store:
             self._retry_at_s = -inf
             self._held.extend(held)
             if self._ticks or self._events or self._held:
-                self._flush()
+                self._attempt(self._write)
+            if self._connection is not None:
+                self._attempt(partial(self._roll, limit_s=inf))
             self._let_go()
             if self._lock is not None:
                 self._lock.close()
                 self._lock = None
 
-    def _flush(self) -> None:
+    def _attempt(self, work: Callable[[sqlite3.Connection], None]) -> None:
         if self._newest_s < self._retry_at_s:
             return
         try:
-            self._write(self._opened())
+            work(self._opened())
         except (HistoryRefused, OSError) as error:
             self._give_up(str(error))
         except sqlite3.Error as error:
@@ -147,6 +158,8 @@ class Store:
         self._let_go()
 
     def _let_go(self) -> None:
+        self._steps, self._rolled_to_s = iter(()), 0
+        self._checkpoint.join()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -173,24 +186,29 @@ class Store:
             self._connection = schema.open_to_write(self._path)
             rows = self._connection.execute("SELECT gpu, metric, id FROM series")
             self._series = {(gpu, metric): number for gpu, metric, number in rows}
-            self._rolled_to_s = -1
         return self._connection
 
     def _write(self, connection: sqlite3.Connection) -> None:
         """All that waits, in one transaction; without a commit, all of it waits on."""
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with schema.transaction(connection):
             self._insert(connection)
-            if self._ticks:
-                self._roll(connection, int(self._ticks[-1].time_unix_s))
-            connection.execute("COMMIT")
-        except (sqlite3.Error, ValueError):
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+        if self._ticks:
+            self._written_s = self._ticks[-1].time_unix_s
         self._ticks.clear()
         self._events.clear()
         self._held.clear()
+        self._checkpoint.consider()
+
+    def _roll(self, connection: sqlite3.Connection, limit_s: float) -> None:
+        """Go on with rolling up what is older than the block that is being filled."""
+        boundary_s = int(self._written_s // rolling.SPAN_S) * rolling.SPAN_S
+        began_s = time.perf_counter()
+        while time.perf_counter() - began_s < limit_s:
+            if next(self._steps, False):
+                continue
+            if boundary_s == self._rolled_to_s:
+                return
+            self._steps, self._rolled_to_s = rolling.steps(connection, boundary_s), boundary_s
 
     def _insert(self, connection: sqlite3.Connection) -> None:
         connection.executemany(
@@ -230,64 +248,3 @@ class Store:
         for name, value in numbers.items():
             row[self._series[name]] = value
         return pack(f"<{len(row)}f", *row)
-
-    def _roll(self, connection: sqlite3.Connection, now_s: int) -> None:
-        """Move what is older than the block that is being filled from ticks to bins."""
-        span_s = schema.FINE_S * rollup.BINS_PER_BLOCK
-        boundary_s = now_s // span_s * span_s
-        if boundary_s == self._rolled_to_s:
-            return
-        rows = connection.execute(
-            "SELECT time_ms, readings FROM tick WHERE time_ms < ? ORDER BY time_ms",
-            (boundary_s * 1000,),
-        )
-        # A day of ticks may wait where the clock was wrong: one block at a time.
-        for _, group in groupby(rows.fetchall(), key=lambda row: row[0] // (span_s * 1000)):
-            self._roll_block(connection, list(group))
-        connection.execute("DELETE FROM tick WHERE time_ms < ?", (boundary_s * 1000,))
-        self._forget(connection, boundary_s)
-        self._rolled_to_s = boundary_s
-
-    def _roll_block(self, connection: sqlite3.Connection, rows: list[tuple[int, bytes]]) -> None:
-        times_s = [time_ms / 1000 for time_ms, _ in rows]
-        widest = max(len(readings) for _, readings in rows) // 4
-        readings = (
-            (*unpack(f"<{len(raw) // 4}f", raw), *[nan] * (widest - len(raw) // 4))
-            for _, raw in rows
-        )
-        columns = zip(*readings, strict=True)
-        for series, bins in enumerate(rollup.binned(times_s, columns, schema.FINE_S)):
-            if bins:
-                _fold(connection, "fine", series, bins, schema.FINE_S)
-                minutes = rollup.combined(bins, schema.COARSE_S)
-                _fold(connection, "coarse", series, minutes, schema.COARSE_S)
-
-    def _forget(self, connection: sqlite3.Connection, now_s: int) -> None:
-        oldest_s = now_s - schema.COARSE_KEPT_S
-        connection.execute("DELETE FROM fine WHERE start_s < ?", (now_s - schema.FINE_KEPT_S,))
-        connection.execute("DELETE FROM held WHERE start_s < ?", (now_s - schema.FINE_KEPT_S,))
-        connection.execute("DELETE FROM coarse WHERE start_s < ?", (oldest_s,))
-        connection.execute("DELETE FROM energy WHERE start_s < ?", (oldest_s,))
-        connection.execute("DELETE FROM event WHERE time_ms < ?", (oldest_s * 1000,))
-
-
-def _fold(
-    connection: sqlite3.Connection, table: str, series: int, bins: Iterable[Bin], width_s: int
-) -> None:
-    """Add ``bins`` of one block to what is there: an hour is filled in six steps.
-
-    Raises:
-        ValueError: What is there is damaged.
-    """
-    bins = list(bins)
-    span_s = width_s * rollup.BINS_PER_BLOCK
-    start_s = bins[0].start_s // span_s * span_s
-    select = f"SELECT bins FROM {table} WHERE start_s = ? AND series = ?"  # noqa: S608 - our names
-    there = connection.execute(select, (start_s, series)).fetchone()
-    if there is not None:
-        kept = rollup.unpacked(there[0], start_s, width_s)
-        bins = rollup.combined([*map(Bin._make, zip(*kept, strict=True)), *bins], width_s)
-    connection.execute(
-        f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)",  # noqa: S608 - our names
-        (start_s, series, rollup.packed(bins, start_s, width_s)),
-    )

@@ -35,11 +35,11 @@ class Transitions:
         self._held: dict[tuple[GpuId, str], tuple[float, float]] = {}
 
     def events(self, snapshot: Snapshot) -> list[EventRecord]:
-        """What changed since the last call; a GPU that is new is no change."""
+        """What changed since the last call; a GPU that is new, or new again, is no change."""
         found = []
+        states, self._states = self._states, {one.gpu_id: one.state for one in snapshot.samples}
         for sample in snapshot.samples:
-            before = self._states.get(sample.gpu_id, sample.state)
-            self._states[sample.gpu_id] = sample.state
+            before = states.get(sample.gpu_id, sample.state)
             if before is not sample.state:
                 kind, words = _KINDS[before, sample.state]
                 text = f"{sample.gpu_id} {words}"

@@ -93,6 +93,7 @@ class Daemon:
             "limits": self._limits,
             "note": self._note,
             **self._memory.methods,
+            "sleep": self._sleep,
         }
 
     def start(self) -> None:
@@ -247,6 +248,12 @@ class Daemon:
             raise ValueError(f"there is no GPU {gpu_id}")
         self._on_event(EventRecord(time.time(), gpu_id, "run", text))
         return {}
+
+    def _sleep(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """How each GPU sleeps, and how often we woke it: never, or we have a fault."""
+        del params
+        records = self._sampler.sleep_records()
+        return {"sleep": {gpu_id: record.as_json() for gpu_id, record in records.items()}}
 
     def _policy(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         del params

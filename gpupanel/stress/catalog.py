@@ -8,87 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gpupanel.model.errors import WorkloadError
-from gpupanel.model.workload import Family, Knob, WorkloadInfo
+from gpupanel.model.workload import WorkloadInfo
+from gpupanel.stress.ai.loads import LOADS as AI
+from gpupanel.stress.diagnostics.loads import LOADS as DIAGNOSTICS
+from gpupanel.stress.gaming.loads import LOADS as GAMING
+from gpupanel.stress.mining.loads import LOADS as MINING
 
-WORKLOADS: tuple[WorkloadInfo, ...] = (
-    WorkloadInfo(
-        name="mining.ethash",
-        family=Family.MINING,
-        title="Ethash",
-        summary="Ethereum's proof of work: random 128-byte reads all over a large table.",
-        unit="hash",
-        kernel="mining_ethash.cl",
-        host="gpupanel.stress.mining.ethash:Ethash",
-        knobs=(
-            Knob("epoch", 0, 0, 0, 2047, "Epoch whose table is used; epoch 0 is 1 GiB."),
-            Knob(
-                "dag_mib", 0, 64, 0, 32768,
-                "Reduce the table to its first MiB, for small devices; 0 is the whole epoch.",
-            ),
-        ),
-    ),
-    WorkloadInfo(
-        name="mining.sha256d",
-        family=Family.MINING,
-        title="SHA-256d",
-        summary="Bitcoin's proof of work: 32-bit integer arithmetic and nothing else.",
-        unit="hash",
-        kernel="mining_sha256d.cl",
-        host="gpupanel.stress.mining.sha256d:Sha256d",
-    ),
-    WorkloadInfo(
-        name="mining.kheavyhash",
-        family=Family.MINING,
-        title="kHeavyHash",
-        summary="Kaspa's proof of work: Keccak, and a product with a matrix of small integers.",
-        unit="hash",
-        kernel="mining_kheavyhash.cl",
-        host="gpupanel.stress.mining.kheavyhash:KHeavyHash",
-    ),
-    WorkloadInfo(
-        name="mining.autolykos2",
-        family=Family.MINING,
-        title="Autolykos 2",
-        summary="Ergo's proof of work: random 32-byte reads all over a large table.",
-        unit="hash",
-        kernel="mining_autolykos2.cl",
-        host="gpupanel.stress.mining.autolykos2:Autolykos2",
-        knobs=(
-            Knob(
-                "height", 614400, 614400, 0, 41984000,
-                "Height of the block whose table is used; from 2 GiB below 614400 to 64 GiB.",
-            ),
-            Knob(
-                "table_log2", 0, 21, 0, 26,
-                "Reduce the table to two to this power elements; 0 is all of the height.",
-                choices=(0, *range(20, 27)),
-            ),
-        ),
-    ),
-    WorkloadInfo(
-        name="ai.gemm",
-        family=Family.AI,
-        title="Matrix product",
-        summary="The product at the core of every neural network: fp32, tiled and vectorised.",
-        unit="flop",
-        kernel="ai_gemm.cl",
-        host="gpupanel.stress.ai.gemm:Gemm",
-        knobs=(Knob("size", 4096, 1024, 256, 16384, "Rows and columns of the square matrices."),),
-    ),
-    WorkloadInfo(
-        name="gaming.raymarch",
-        family=Family.GAMING,
-        title="Ray-marched scene",
-        summary="A lit, textured scene, one frame after another.",
-        unit="frame",
-        kernel="gaming_raymarch.cl",
-        host="gpupanel.stress.gaming.raymarch:Raymarch",
-        knobs=(
-            Knob("width", 1920, 640, 160, 3840, "Width of the frame in pixels."),
-            Knob("height", 1080, 360, 90, 2160, "Height of the frame in pixels."),
-        ),
-    ),
-)  # fmt: skip
+WORKLOADS: tuple[WorkloadInfo, ...] = (*MINING, *AI, *GAMING, *DIAGNOSTICS)
 
 WORKLOAD_BY_NAME: Mapping[str, WorkloadInfo] = {workload.name: workload for workload in WORKLOADS}
 

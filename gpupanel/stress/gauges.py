@@ -170,6 +170,8 @@ class Copy(_Walk):
     def __init__(self, bench: Bench, size_bytes: int) -> None:
         super().__init__(bench, size_bytes)
         self._target = bench.buffer(size_bytes)
+        # The first touch of a page is slow.
+        cl.enqueue_fill_buffer(bench.queue, self._target, np.uint32(0), 0, size_bytes).wait()
         self._kernel = cl.Kernel(bench.program, "copy")
         self._words = bench.numbered(size_bytes)
         self._kernel.set_args(self._words, self._target, np.uint32(0))

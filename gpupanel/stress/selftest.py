@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gpupanel import children
 from gpupanel.model.errors import GpupanelError
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME, choose_knobs
-from gpupanel.stress.workload import Check, host_class
+from gpupanel.stress.workload import Check, Device, host_class
 
 SEED = 1
 
@@ -59,13 +60,23 @@ def _check(
             missing = f"the file has no section {_section(name)}"
             return [Check("vectors", passed=False, detail=missing)]
         device = open_device(gpu, pci_bus_id)
-        info = WORKLOAD_BY_NAME[name]
-        knobs = choose_knobs(info, {}, is_cpu=device.is_cpu)
-        workload = host_class(info)(device, knobs, SEED)
-        workload.prepare(lambda step, fraction: None)
-        return workload.self_test(None if vectors is None else vectors[_section(name)])
+        given = None if vectors is None else vectors[_section(name)]
+        variants = host_class(WORKLOAD_BY_NAME[name]).variants(device)
+        return [
+            replace(check, name=f"{check.name} ({variant.name})" if variants[1:] else check.name)
+            for variant in variants
+            for check in _check_variant(name, device.with_variant(variant), given)
+        ]
     except GpupanelError as error:
         return [Check("prepare", passed=False, detail=str(error))]
+
+
+def _check_variant(name: str, device: Device, vectors: Mapping[str, Any] | None) -> list[Check]:
+    info = WORKLOAD_BY_NAME[name]
+    knobs = {**choose_knobs(info, {}, is_cpu=device.is_cpu), **info.probe_knobs}
+    workload = host_class(info)(device, knobs, SEED)
+    workload.prepare(lambda step, fraction: None)
+    return workload.self_test(vectors)
 
 
 def _print(name: str, gpu: str, checks: list[Check], *, as_json: bool) -> None:

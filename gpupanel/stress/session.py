@@ -16,6 +16,7 @@ from gpupanel.stress.meter import Meter
 from gpupanel.stress.orders import Assignment, Orders
 from gpupanel.stress.pipeline import Pipeline
 from gpupanel.stress.profile import STEADY, load_percent, ramp_percent
+from gpupanel.stress.variants import Choice, Question, choose
 
 if TYPE_CHECKING:
     from gpupanel.stress.workload import Check, Chunk, Device
@@ -73,20 +74,29 @@ class Session:
         """
         self._prepare_step("device", 0.0)
         from gpupanel.stress.device import open_device
-        from gpupanel.stress.workload import host_class
 
         device = open_device(self._run.gpu, self._assignment.pci_bus_id)
         knobs = choose_knobs(self._info, self._run.knobs, is_cpu=device.is_cpu)
-        self._workload = host_class(self._info)(device, knobs, self._assignment.seed)
+        choice = self._make_workload(device, knobs)
         self._workload.prepare(self._prepare_step)
         self._require_known_answers()
         bounds = self._measure_bounds(device)
         self._prepare_step("tuning", 0.0)
-        self._pipeline = Pipeline(self._workload, self._orders)
+        self._pipeline = Pipeline(self._workload, self._orders, self._assignment.chunk_s)
         self._pipeline.tune()
         self._ramp_up(RAMP_CPU_S if device.is_cpu else RAMP_S)
-        self._announce(device, knobs, bounds)
+        self._announce(device, knobs, bounds, choice)
         return self._measure(bounds)
+
+    def _make_workload(self, device: Device, knobs: Mapping[str, int]) -> Choice:
+        """The load, compiled in the way that is fastest here."""
+        from gpupanel.stress.workload import host_class
+
+        host = host_class(self._info)
+        question = Question(self._info, self._run.gpu, self._assignment.pci_bus_id, knobs)
+        choice = choose(question, host.variants(device), device, self._prepare_step)
+        self._workload = host(device.with_variant(choice.variant), knobs, self._assignment.seed)
+        return choice
 
     def _prepare_step(self, step: str, fraction: float) -> None:
         self._listener.send(Preparing(self._run.workload, self._run.gpu, step, fraction))
@@ -119,8 +129,10 @@ class Session:
             on_tick=lambda now_s: self._prepare_step("ramp-up", (now_s - start_s) / seconds),
         )
 
-    def _announce(self, device: Device, knobs: Mapping[str, int], bounds: _Bounds) -> None:
-        notes = self._workload.notes + bounds.notes
+    def _announce(
+        self, device: Device, knobs: Mapping[str, int], bounds: _Bounds, choice: Choice
+    ) -> None:
+        notes = self._workload.notes + choice.notes + bounds.notes
         if self._run.profile != STEADY:
             notes += (f"load profile: {self._run.profile}",)
         self._listener.send(
@@ -133,6 +145,7 @@ class Session:
                 cap_percent=self._orders.cap_percent,
                 chunk_ms=1000 * self._pipeline.chunk_s,
                 knobs=knobs,
+                variant=choice.variant.name,
                 ceilings={ceiling.value: rate for ceiling, rate in bounds.per_s.items()},
                 cost={ceiling.value: amount for ceiling, amount in bounds.cost.amounts.items()},
                 limit_per_s=bounds.limit.per_s if bounds.limit else None,

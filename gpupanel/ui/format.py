@@ -115,6 +115,15 @@ def amount(work: float, unit: str, locale: QLocale | None = None) -> Quantity:
     return Quantity(_significant(scaled, locale), prefix + _AMOUNT_UNITS.get(unit, unit))
 
 
+def figure(value: float, unit: str, locale: QLocale | None = None) -> str:
+    """A number of a load's own, three significant digits: ``41.9 ms``, ``0.0123``."""
+    if 0 < abs(value) < 1:
+        text = f"{value:.3g}".replace(".", (locale or QLocale()).decimalPoint())
+    else:
+        text = _significant(value, locale)
+    return str(Quantity(text, unit)).strip()
+
+
 def percent(value: float, locale: QLocale | None = None) -> str:
     """A share of a hundred: ``50 %``."""
     return str(Quantity(number(value, 0, locale), "%"))

@@ -17,7 +17,7 @@ _gpupanelctl() {
     "policy diff") call="policy diff" at=2 ;;
     "policy simulate") call="policy simulate" at=2 ;;
     esac
-    if ((COMP_CWORD <= 1)); then words="gpus sample processes history stress policy status"
+    if ((COMP_CWORD <= 1)); then words="gpus sample processes history stress policy status doctor"
     else
         if ((COMP_CWORD == at)); then call=${call%% *}; fi
         case "$call $before" in
@@ -66,6 +66,7 @@ _gpupanelctl() {
             "policy diff") words="-h --help --json" ;;
             "policy simulate") words="-h --help --verdicts --json" ;;
             "status") words="-h --help --json --check" ;;
+            "doctor") words="-h --help --json" ;;
             esac ;;
         esac
     fi

@@ -20,6 +20,7 @@ from uuid import UUID
 from gpupanel.backends.wddm import WddmBackend
 from gpupanel.backends.windows.pdh import Counter, Item
 from gpupanel.backends.windows.win32_system import Win32
+from gpupanel.model.gpu import Reading, Unavailable
 
 if TYPE_CHECKING:
     import pytest
@@ -31,6 +32,7 @@ Arrays = dict[Counter, list[Item]]
 _U32, _U64, _PTR, _TEXT = ctypes.c_uint32, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p
 
 LAPTOP_INTEL, LAPTOP_NVIDIA = 0xD2A5, 0x1714B
+INTEL, NVIDIA = "PCI-00000000:00:02.0", "PCI-00000000:01:00.0"
 
 DEVICE = "a45c254e-df1c-4efd-8020-67d146a850e0"
 GPU = "60b193cb-5276-4d0f-96fc-f173abad3ec6"
@@ -325,3 +327,13 @@ def backend_on(windows: FakeWindows, clock: Clock) -> WddmBackend:
 def install(monkeypatch: pytest.MonkeyPatch, windows: FakeWindows) -> None:
     """Make ``WddmBackend()`` find the double."""
     monkeypatch.setattr(WddmBackend, "__init__", partialmethod(WddmBackend.__init__, windows.win32))
+
+
+def second_look(windows: FakeWindows, clock: Clock) -> None:
+    windows.look(looks("laptop.txt")[1][1])
+    clock.now_s += 1.0
+
+
+def why(reading: Reading) -> str:
+    assert isinstance(reading, Unavailable)
+    return reading.reason

@@ -58,7 +58,8 @@ typedef struct { char name[64]; uint calls; int fault[GPUS + 1]; } function_t;
 
 static gpu_t gpus[GPUS];
 static function_t functions[FUNCTIONS];
-static uint gpu_count, function_count, started, generation, process_stride, throughput_us;
+static uint gpu_count, known_count, function_count, started, generation, process_stride, throughput_us;
+static uint knows_late, is_user;
 static char driver_version[80];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t news = PTHREAD_COND_INITIALIZER;
@@ -90,7 +91,11 @@ i64 double_get(uint gpu, const char *name) { return gpus[gpu].value[value_named(
 void double_driver(const char *version) { snprintf(driver_version, 80, "%s", version); }
 void double_stride(uint bytes) { process_stride = bytes; }
 void double_throughput_us(uint delay_us) { throughput_us = delay_us; }
-void double_count(uint count) { gpu_count = count; }
+/* GPUs are plugged in or out; a library that is already started may not learn of new ones. */
+void double_count(uint count) { gpu_count = count; if (!knows_late) known_count = count; }
+void double_knows_late(uint late) { knows_late = late; }
+/* Setters want an administrator. */
+void double_user(uint user) { is_user = user; }
 uint double_started(void) { return started; }
 uint double_sets(void) { return sets_open; }
 uint double_waiting(void) { return waiting; }
@@ -148,7 +153,8 @@ void double_reset(uint count)
         for (uint i = 0; i < sizeof ids / sizeof *ids; i++)
             double_field(g, ids[i], ids[i] == 82 || ids[i] / 2 == 92 || ids[i] == 186 ? 1 : 3, 0, starts[i]);
     }
-    gpu_count = count;
+    gpu_count = known_count = count;
+    knows_late = is_user = 0;
     started = queued = sets_open = waiting = throughput_us = function_count = 0;
     process_stride = 24;
     generation++;
@@ -198,6 +204,7 @@ int nvmlInitWithFlags(uint flags)
     (void)flags;
     ENTER;
     pthread_mutex_lock(&lock);
+    if (!started) known_count = gpu_count;
     generation += !started++;
     pthread_mutex_unlock(&lock);
     return SUCCESS;
@@ -224,18 +231,18 @@ int nvmlSystemGetNVMLVersion(char *out, uint size) { ENTER; return text_out(out,
 
 static int hand_out(uint index, void **device)
 {
-    if (index >= gpu_count) return NOT_FOUND;
+    if (index >= known_count || index >= gpu_count) return NOT_FOUND;
     if (gpus[index].value[gone]) return (int)gpus[index].value[gone];
     *device = (void *)(size_t)(generation * 0x1000 + index + 1);
     return SUCCESS;
 }
 static uint bus_of(uint index) { return index * 0x20 + 1; }
 
-int nvmlDeviceGetCount_v2(uint *out) { ENTER; *out = gpu_count; return SUCCESS; }
+int nvmlDeviceGetCount_v2(uint *out) { ENTER; *out = known_count; return SUCCESS; }
 int nvmlDeviceGetHandleByIndex_v2(uint index, void **device)
 {
     ENTER;
-    return index < gpu_count ? hand_out(index, device) : INVALID_ARGUMENT;
+    return index < known_count ? hand_out(index, device) : INVALID_ARGUMENT;
 }
 int nvmlDeviceGetHandleByPciBusId_v2(const char *bus_id, void **device)
 {
@@ -340,8 +347,12 @@ int nvmlDeviceGetClockInfo(void *device, uint type, uint *out)
 {
     static const int of[] = {clock_graphics, clock_sm, clock_memory, clock_video};
     ENTER_GPU;
-    *out = type < 4 ? (uint)gpu->value[of[type]] : 0;
-    return type < 4 ? SUCCESS : INVALID_ARGUMENT;
+    if (type > 3) return INVALID_ARGUMENT;
+    i64 mhz = gpu->value[of[type]]; /* locked clocks show in what a clock does, and nowhere else */
+    i64 low = type < 2 ? V(locked_low) : type == 2 ? V(locked_memory_low) : 0;
+    i64 high = type < 2 ? V(locked_high) : type == 2 ? V(locked_memory_high) : 0;
+    *out = (uint)(high && mhz > high ? high : mhz < low ? low : mhz);
+    return SUCCESS;
 }
 int nvmlDeviceGetMaxClockInfo(void *device, uint type, uint *out)
 {
@@ -554,39 +565,42 @@ int nvmlEventSetWait_v2(void *set, event_t *out, uint timeout_ms)
 
 /* ---- setters: they remember ---- */
 
+#define ENTER_SETTER ENTER_GPU; if (is_user) return NO_PERMISSION
+
 int nvmlDeviceSetPowerManagementLimit(void *device, uint limit_mw)
 {
-    ENTER_GPU;
+    ENTER_SETTER;
     if (limit_mw < V(least_mw) || limit_mw > V(most_mw)) return INVALID_ARGUMENT;
     V(requested_mw) = V(enforced_mw) = limit_mw;
     return SUCCESS;
 }
 #define RANGE(function, low, high) int function(void *device, uint least, uint most) \
-    { ENTER_GPU; if (least > most) return INVALID_ARGUMENT; V(low) = least; V(high) = most; return SUCCESS; }
+    { ENTER_SETTER; if (least > most) return INVALID_ARGUMENT; V(low) = least; V(high) = most; return SUCCESS; }
 RANGE(nvmlDeviceSetGpuLockedClocks, locked_low, locked_high)
 RANGE(nvmlDeviceSetMemoryLockedClocks, locked_memory_low, locked_memory_high)
 #define UNLOCK(function, low, high) int function(void *device) \
-    { ENTER_GPU; V(low) = V(high) = 0; return SUCCESS; }
+    { ENTER_SETTER; V(low) = V(high) = 0; return SUCCESS; }
 UNLOCK(nvmlDeviceResetGpuLockedClocks, locked_low, locked_high)
 UNLOCK(nvmlDeviceResetMemoryLockedClocks, locked_memory_low, locked_memory_high)
-int nvmlDeviceSetPersistenceMode(void *device, uint mode) { ENTER_GPU; V(persistence) = mode; return SUCCESS; }
+int nvmlDeviceSetPersistenceMode(void *device, uint mode) { ENTER_SETTER; V(persistence) = mode; return SUCCESS; }
 int nvmlDeviceSetFanSpeed_v2(void *device, uint fan, uint percent)
 {
-    ENTER_GPU;
+    ENTER_SETTER;
     if (fan >= V(fans) || percent > 100) return INVALID_ARGUMENT;
     V(fan_policy) = 1, V(fan_target) = V(fan_percent) = percent;
     return SUCCESS;
 }
 int nvmlDeviceSetDefaultFanSpeed_v2(void *device, uint fan)
 {
-    ENTER_GPU;
+    ENTER_SETTER;
     if (fan >= V(fans)) return INVALID_ARGUMENT;
     V(fan_policy) = 0, V(fan_target) = 0, V(fan_percent) = healthy[fan_percent];
     return SUCCESS;
 }
 int nvmlDeviceSetFanControlPolicy(void *device, uint fan, uint policy)
 {
-    ENTER_GPU;
+    ENTER_SETTER;
+    if (fan >= V(fans) || policy > 1) return INVALID_ARGUMENT;
     V(fan_policy) = policy;
-    return fan < V(fans) ? SUCCESS : INVALID_ARGUMENT;
+    return SUCCESS;
 }

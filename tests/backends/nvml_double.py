@@ -97,6 +97,15 @@ class NvmlDouble:
     def event(self, gpu: int, kind: int, number: int = 0) -> None:
         self.lib.double_event(gpu, ctypes.c_ulonglong(kind), ctypes.c_ulonglong(number))
 
+    def plugged(self, count: int, *, known_late: bool = False) -> None:
+        """So many GPUs are there from now on; known late: to the next start of NVML only."""
+        self.lib.double_knows_late(int(known_late))
+        self.lib.double_count(count)
+
+    def as_user(self, *, is_user: bool = True) -> None:
+        """Whether setters refuse for want of rights."""
+        self.lib.double_user(int(is_user))
+
     def calls(self, symbol: str) -> int:
         return int(self.lib.double_calls(symbol.encode()))
 

@@ -246,6 +246,48 @@ class TestScanner:
         assert found[-1] == 20
         assert max(later - now for now, later in pairwise(found)) <= 6
 
+    def test_a_gpu_file_in_place_of_another_is_found_within_a_minute(
+        self, proc: FakeProc, scanner: FdinfoScanner, clock: Clock
+    ) -> None:
+        for pid in range(5, 25):
+            proc.start(pid)
+            proc.open(pid, 3, "/dev/null")
+        scanner.scan(NODES)
+        for pid in range(5, 25):
+            proc.open(pid, 3, NODE, fdinfo(pid, 0))
+        found = []
+        for _ in range(71):
+            found.append(len(scanner.scan(NODES)))
+            clock.now_s += 1.0
+        assert found[0] == 0
+        assert found[-1] == 20
+        assert max(later - now for now, later in pairwise(found)) <= 6
+
+    def test_looking_again_asks_only_descriptors_that_are_new(
+        self,
+        proc: FakeProc,
+        scanner: FdinfoScanner,
+        clock: Clock,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        proc.start(5)
+        for fd in range(50):
+            proc.open(5, fd, "/dev/null")
+        scanner.scan(NODES)
+        proc.open(5, 60, "/dev/zero")
+        asked: list[str] = []
+        real = os.readlink
+
+        def spy(path: str) -> str:
+            asked.append(path)
+            return real(path)
+
+        monkeypatch.setattr(os, "readlink", spy)
+        for _ in range(20):
+            clock.now_s += 1.0
+            scanner.scan(NODES)
+        assert asked == [f"{proc.root}/5/fd/60"]
+
     def test_another_process_of_the_same_pid_starts_anew(
         self, proc: FakeProc, scanner: FdinfoScanner, clock: Clock
     ) -> None:

@@ -131,26 +131,6 @@ def test_an_unknown_performance_state_is_not_a_number(card: Card) -> None:
     assert isinstance(card.reading("performance_state"), Unavailable)
 
 
-def test_setters_remember(monkeypatch: pytest.MonkeyPatch) -> None:
-    library = nvml_double.install(monkeypatch)
-    pynvml.nvmlInit()
-    handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-    pynvml.nvmlDeviceSetPowerManagementLimit(handle, 200_000)
-    assert pynvml.nvmlDeviceGetPowerManagementLimit(handle) == 200_000
-    with pytest.raises(pynvml.NVMLError_InvalidArgument):
-        pynvml.nvmlDeviceSetPowerManagementLimit(handle, 900_000)
-    pynvml.nvmlDeviceSetGpuLockedClocks(handle, 300, 900)
-    pynvml.nvmlDeviceSetFanSpeed_v2(handle, 1, 77)
-    assert (library.get(0, "locked_low"), library.get(0, "locked_high")) == (300, 900)
-    assert pynvml.nvmlDeviceGetFanSpeed_v2(handle, 1) == 77
-    assert pynvml.nvmlDeviceGetFanControlPolicy_v2(handle, 1) == 1
-    pynvml.nvmlDeviceResetGpuLockedClocks(handle)
-    pynvml.nvmlDeviceSetDefaultFanSpeed_v2(handle, 1)
-    assert (library.get(0, "locked_high"), library.get(0, "fan_policy")) == (0, 0)
-    assert library.get(1, "requested_mw") == 420_000
-    pynvml.nvmlShutdown()
-
-
 @given(st.integers(0, 2**70))
 def test_every_mask_has_words_that_people_know(mask: int) -> None:
     words = limits_of(mask)

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from gpupanel.backends.nvidia.nvml_cards import PciCards
+
 RECORDINGS = Path(__file__).parents[1] / "recordings" / "sysfs"
 CARDS = sorted(file.name.removesuffix(".tar.xz") for file in RECORDINGS.glob("*.tar.xz"))
 
@@ -31,6 +33,20 @@ def test_every_card_has_what_lact_reads_of_it(
     name: str, expected_of: Callable[[str], dict[str, Any]]
 ) -> None:
     assert "stats" in expected_of(name)
+
+
+def test_the_nvidia_card_is_met_where_it_is(
+    recorded_card: Callable[[str], Path],
+    sysfs_of: Callable[..., Path],
+    expected_of: Callable[[str], dict[str, Any]],
+) -> None:
+    """Its driver has no files of readings; all that the system tells is where the card is."""
+    root = sysfs_of(recorded_card("nvidia-rtx4080"), recorded_card("amd-rx7800xt"))
+    cards = PciCards(root / "sys/bus/pci/devices", lambda: 0.0)
+    assert cards.addresses() == ("0000:09:00.0",)
+    assert cards.is_held("0000:09:00.0")
+    assert not cards.gate("0000:09:00.0").is_asleep()
+    assert expected_of("nvidia-rtx4080")["info"]["driver"] == "nvidia"
 
 
 def test_together_they_are_small() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from gpupanel.backends import registry
 from gpupanel.backends.base import ProbeResult, ProbeState
-from gpupanel.backends.registry import Opened, listed, merged, open_backends, probed_again
+from gpupanel.backends.registry import Opened, listed, looked_again, merged, open_backends
 from gpupanel.model.errors import DriverMismatch
 from gpupanel.model.gpu import (
     GpuId,
@@ -78,7 +78,7 @@ def test_one_that_fails_does_not_keep_the_rest_from_opening(scripted: dict[str, 
 
 
 def test_another_look_finds_what_came_and_keeps_the_order(scripted: dict[str, Scripted]) -> None:
-    opened = probed_again(open_backends(tuple(scripted)))
+    opened = looked_again(open_backends(tuple(scripted)))
     assert names(opened) == (["late", "good"], ["broken"])
     assert [result.state for result in opened.results] == ["failed", "ok", "ok"]
 

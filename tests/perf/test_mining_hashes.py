@@ -32,7 +32,7 @@ TABLE_LOG2 = 21
 
 # Equal parts of additions, exclusive ors and shifts, in chains that do not wait for each other.
 CEILINGS = """
-#define STEP(x) x += 0x9e3779b9u; x ^= seed; x <<= 1; x += seed; x ^= 0x7f4a7c15u; x >>= 1;
+#define STEP(x) x += seed; x ^= x >> 3; x += 0x9e3779b9u; x ^= x << 5;
 kernel void int32(global uint *out, uint seed, uint rounds)
 {
     uint16 a = seed + get_global_id(0), b = a + 1, c = a + 2, d = a + 3;
@@ -165,7 +165,7 @@ def test_integer_loads_against_the_int32_ceiling(device: Device) -> None:
     for name, load in loads.items():
         share = ratio(measured, name, "int32") * load.cost().amounts[Ceiling.INT32]
         print(f"  {name:32} {statistics.median(measured[name]) / 1e6:8.2f} MH/s   {share:.2f}")
-        assert share > 0.2
+        assert 0.2 < share <= 1
 
 
 def test_autolykos2_against_random_reads(device: Device) -> None:
@@ -187,4 +187,4 @@ def test_autolykos2_against_random_reads(device: Device) -> None:
         f" {statistics.median(measured['load']) / 1e6:.2f} MH/s; random 32 bytes"
         f" {statistics.median(measured['reads']) / 1e9:.1f} GB/s; share {share:.2f}"
     )
-    assert share > 0.2
+    assert 0.2 < share <= 1

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from math import inf
 from pathlib import Path
 
 import pytest
 
 from gpupanel.model.gpu import Sample, Snapshot
 from gpupanel.model.metrics import METRICS, Metric
+from gpupanel.sampling import store as store_module
 from gpupanel.sampling.recall import Recall
+from gpupanel.sampling.rolling import SPAN_S
 from gpupanel.sampling.store import Store
 
 pytestmark = pytest.mark.perf
@@ -72,3 +76,44 @@ def test_seven_days_of_eight_gpus_at_one_hertz(tmp_path: Path) -> None:
     )
     assert size <= 120e6
     assert statistics.median(day_ms) <= 30
+
+
+BLOCKS = 6
+
+
+@pytest.fixture
+def pool() -> Iterator[Sequence[tuple[Sample, ...]]]:
+    """Kept from Python's garbage collector, for the program has no such heap to look through."""
+    made = noisy(997)
+    gc.freeze()
+    yield made
+    gc.unfreeze()
+
+
+def longest_holds_ms(path: Path, pool: Sequence[tuple[Sample, ...]]) -> list[float]:
+    """The longest time that ``append`` held its tick, for each block that was rolled up."""
+    store = Store(path)
+    longest = [0.0] * (BLOCKS + 1)
+    for second in range((BLOCKS + 1) * SPAN_S):
+        before_s = time.perf_counter()
+        store.append(Snapshot(START_S + second, float(second), pool[second % 997]))
+        hold_ms = (time.perf_counter() - before_s) * 1e3
+        longest[second // SPAN_S] = max(longest[second // SPAN_S], hold_ms)
+    assert store.problem == ""
+    store.close()
+    return longest[1:]  # in the first, nothing is over yet
+
+
+def test_rolling_up_holds_no_tick_for_long(
+    tmp_path: Path, pool: Sequence[tuple[Sample, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_steps = longest_holds_ms(tmp_path / "steps.db", pool)
+    monkeypatch.setattr(store_module, "ROLL_S", inf)
+    at_once = longest_holds_ms(tmp_path / "once.db", pool)
+    steps_ms, once_ms = statistics.median(in_steps), statistics.median(at_once)
+    print(
+        f"8 GPUs, longest hold of a tick: {steps_ms:.1f} ms in steps (worst {max(in_steps):.1f}), "
+        f"{once_ms:.1f} ms at once: {once_ms / steps_ms:.0f} times less"
+    )
+    assert steps_ms <= 5
+    assert once_ms / steps_ms >= 5

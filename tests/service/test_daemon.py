@@ -13,6 +13,7 @@ from gpupanel.backends.base import ProbeState
 from gpupanel.backends.registry import Opened, open_backends
 from gpupanel.ipc import protocol
 from gpupanel.model.gpu import CPU_ID, ProcessSample
+from gpupanel.model.sleep import SleepRecord
 from gpupanel.policy.sources import MachineSource, Sources, UserSource
 from gpupanel.sampling.recall import Recall
 from gpupanel.sampling.sampler import Sampler
@@ -125,3 +126,10 @@ def test_limits_are_told_for_each_gpu_and_span(tmp_path: Path) -> None:
         caller.wait_for("snapshot")
         limits = caller.ask("limits")["limits"]
     assert set(limits[CPU_ID]) == {"minute", "hour", "day"}
+
+
+def test_sleep_is_told_for_each_gpu_that_may(tmp_path: Path) -> None:
+    with running(tmp_path, None) as caller:
+        sleep = caller.ask("sleep")["sleep"]
+    assert CPU_ID not in sleep
+    assert [SleepRecord.from_json(one).wakes_by_us for one in sleep.values()] == [0] * len(sleep)

@@ -41,6 +41,9 @@ _LEAST_SPAN_S = 0.05
 _LOOK_AGAIN_S = 10.0
 """A process may open a GPU late in its life; one that has done so opens more of them soon."""
 _LOOK_AGAIN_AT_USERS_S = 2.0
+_LOOK_AGAIN_AT_ALL_S = 60.0
+"""In between, only descriptors whose numbers are new are asked where they lead to: a GPU file in
+place of one that was closed is found this late, and looking costs a tenth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +215,8 @@ class FdinfoScanner:
         for pid, inode in _pids(self._root):
             look = self._looks.get(pid)
             if look is None or look.inode != inode or now_s >= look.again_s:
-                look = _look(self._root, pid, inode, now_s)
+                same = look if look is not None and look.inode == inode else None
+                look = _look(self._root, pid, inode, now_s, same)
             looks[pid] = look
         return looks
 
@@ -290,6 +294,8 @@ class _Look:
         process: Known for those that have GPU files.
         files: Descriptor and node of its GPU files.
         again_s: When to look again.
+        others: Descriptors that led elsewhere; of a process without GPU files.
+        others_until_s: How long that is believed.
     """
 
     inode: int
@@ -297,11 +303,14 @@ class _Look:
     process: Identity | None = None
     files: tuple[tuple[str, str], ...] = field(default=())
     is_hidden: bool = False
+    others: frozenset[str] = frozenset()
+    others_until_s: float = float("-inf")
 
 
-def _look(root: str, pid: int, inode: int, now_s: float) -> _Look:
+def _look(root: str, pid: int, inode: int, now_s: float, before: _Look | None) -> _Look:
     # Spread, so that processes that were found together are not all looked at together again.
-    again_s = now_s + _LOOK_AGAIN_S * (1 + pid * 0.618 % 1) / 2
+    spread = (1 + pid * 0.618 % 1) / 2
+    again_s = now_s + _LOOK_AGAIN_S * spread
     folder = f"{root}/{pid}/fd"
     try:
         descriptors = os.listdir(folder)
@@ -309,9 +318,14 @@ def _look(root: str, pid: int, inode: int, now_s: float) -> _Look:
         return _Look(inode, again_s, is_hidden=_is_program(f"{root}/{pid}"))
     except OSError:
         return _Look(inode, again_s)
-    files = tuple((fd, node) for fd in descriptors if (node := _node(f"{folder}/{fd}")))
+    others, until_s = frozenset[str](), now_s + _LOOK_AGAIN_AT_ALL_S * spread
+    if before is not None and now_s < before.others_until_s:
+        others, until_s = before.others, before.others_until_s
+    files = tuple(
+        (fd, node) for fd in descriptors if fd not in others and (node := _node(f"{folder}/{fd}"))
+    )
     if not files:
-        return _Look(inode, again_s)
+        return _Look(inode, again_s, others=frozenset(descriptors), others_until_s=until_s)
     return _Look(inode, now_s + _LOOK_AGAIN_AT_USERS_S, identity(pid, Path(root)), files)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +35,22 @@ def devices_of(driver: str, root: Path) -> tuple[str, ...] | None:
     except OSError:
         return None
     return tuple(entry for entry in entries if _ADDRESS.fullmatch(entry))
+
+
+def cards_there(root: Path) -> frozenset[tuple[str, int]]:
+    """What tells one set of graphics cards and drivers from another; opens no device.
+
+    The names in the kernel's lists, and the number that each gets when it is made: a driver that
+    was loaded again is another one.
+    """
+    listed: set[tuple[str, int]] = set()
+    for folder in ("sys/class/drm", "sys/bus/pci/drivers/nvidia"):
+        try:
+            with os.scandir(root / folder) as entries:
+                listed.update((entry.name, entry.inode()) for entry in entries)
+        except OSError:
+            continue  # not loaded, or not Linux
+    return frozenset(listed)
 
 
 def parse_uevent(text: str) -> dict[str, str]:
@@ -106,3 +123,16 @@ def _is_bridge_of(device_dir: Path, vendor: str) -> bool:
         ).startswith(_BRIDGE_CLASS)
     except OSError:
         return False
+
+
+def drives_display(device_dir: Path) -> bool | None:
+    """Whether a screen shows what a DRM device draws; None where it has no connector.
+
+    The kernel answers from memory: no screen is asked, and a sleeping card sleeps on.
+    """
+    connectors = sorted(device_dir.glob("drm/card[0-9]*/card[0-9]*-*/enabled"))
+    try:
+        states = [read_text(str(path)) for path in connectors]
+    except OSError:
+        return None  # the card is on its way out
+    return "enabled" in states if states else None

@@ -1,69 +1,57 @@
-"""Whether a GPU sleeps, from files that do not wake it.
-
-The category's chronic fault: a monitor that asks a sleeping laptop GPU how warm it is keeps it at
-15 W. Every backend asks its gate before it asks its driver, and leaves a sleeping GPU alone.
-"""
+"""What the Linux kernel notes of a PCI device's power, in files that do not wake it."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-from gpupanel.backends.base import unavailable_sample
-from gpupanel.model.gpu import GpuId, GpuState, Sample
+from gpupanel.backends.linux.sysfs import read_number, read_text
 
 PCI_DEVICES = Path("/sys/bus/pci/devices")
 
-ASLEEP_REASON = "asleep"
-
 _ASLEEP = {"suspended", "suspending"}
 
+_USUAL_DELAY_MS = 5000
+_MOST_DELAY_MS = 60_000
 
-class SleepGate:
-    """The power state of one PCI device on Linux; open where there is no such file.
 
-    Attributes:
-        wakes: How often the GPU has woken up since the gate was made.
-    """
+class PciPower:
+    """One device; awake where there is no such file: see ``gpupanel.backends.sleep.Power``."""
 
-    def __init__(self, device_dir: Path, clock_unix_s: Callable[[], float] = time.time) -> None:
-        """Watch one device.
-
-        Args:
-            device_dir: The PCI device in sysfs: ``/sys/bus/pci/devices/0000:01:00.0``.
-            clock_unix_s: For "asleep since".
-        """
-        self.wakes = 0
-        self._status_file = device_dir / "power" / "runtime_status"
-        self._control_file = device_dir / "power" / "control"
-        self._clock_unix_s = clock_unix_s
-        self._asleep_since_unix_s: float | None = None
+    def __init__(self, device_dir: Path) -> None:
+        """Watch ``device_dir``: ``/sys/bus/pci/devices/0000:01:00.0``."""
+        self._device_dir = device_dir
 
     def is_asleep(self) -> bool:
-        """Read the power state; nothing else may be read of the GPU while this is True."""
-        asleep = _text(self._status_file) in _ASLEEP
-        if asleep and self._asleep_since_unix_s is None:
-            self._asleep_since_unix_s = self._clock_unix_s()
-        elif not asleep and self._asleep_since_unix_s is not None:
-            self._asleep_since_unix_s = None
-            self.wakes += 1
-        return asleep
+        """Reads ``power/runtime_status``."""
+        return self._text("runtime_status") in _ASLEEP
 
     def can_sleep(self) -> bool:
-        """Whether the kernel may power it down when nobody uses it: let go of idle handles then."""
-        return _text(self._control_file) == "auto"
+        """Reads ``power/control``."""
+        return self._text("control") == "auto"
 
-    def asleep_sample(self, gpu_id: GpuId) -> Sample:
-        """What to report of a sleeping GPU."""
-        sample = unavailable_sample(gpu_id, ASLEEP_REASON, GpuState.ASLEEP)
-        return replace(sample, state_since_unix_s=self._asleep_since_unix_s)
+    def asleep_share(self) -> float | None:
+        """From the times that the kernel has counted."""
+        try:
+            active_ms, suspended_ms = (
+                read_number(f"{self._device_dir}/power/runtime_{state}_time")
+                for state in ("active", "suspended")
+            )
+        except (OSError, ValueError):
+            return None
+        total_ms = active_ms + suspended_ms
+        return suspended_ms / total_ms if active_ms >= 0 and suspended_ms >= 0 < total_ms else None
 
+    def sleep_delay_s(self) -> float:
+        """How long the kernel waits after the last use before it powers the device down."""
+        try:
+            delay_ms = read_number(f"{self._device_dir}/power/autosuspend_delay_ms")
+        except (OSError, ValueError):
+            delay_ms = _USUAL_DELAY_MS
+        return min(max(delay_ms, 0), _MOST_DELAY_MS) / 1000
 
-def _text(file: Path) -> str:
-    """Empty where the kernel has no such file: a GPU that cannot sleep is awake."""
-    try:
-        return file.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""
+    def _text(self, file: str) -> str:
+        """Empty where the kernel has no such file."""
+        try:
+            return read_text(f"{self._device_dir}/power/{file}")
+        except OSError:
+            return ""

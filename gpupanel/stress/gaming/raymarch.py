@@ -7,7 +7,6 @@ device itself: a band drawn again must come out bit for bit the same.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from gpupanel.model.errors import WorkloadError
 from gpupanel.model.roofline import Cost
 from gpupanel.stress.gaming import reference, scene
 from gpupanel.stress.gaming.canvas import BANDS, Canvas, Program, band_rows, memory_bytes
+from gpupanel.stress.gaming.screen import Screen
 from gpupanel.stress.workload import Check, Chunk, Device, Report, Variant, lane_variants
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 Picture = NDArray[np.uint8]
 
-_SHOWN_PER_S = 30.0
 _SAMPLES_ACROSS = 8
 _SELF_TEST_SIZE = (96, 54)
 _SELF_TEST_FRAME = 100
@@ -70,10 +69,7 @@ class Raymarch:
         self._checked: _Kept | None = None
         self._again: tuple[_Kept, Picture] | None = None
         self._checks_made = 0
-        self._show_wanted = False
-        self._coming: _Kept | None = None
-        self._shown: tuple[int, int, bytes] | None = None
-        self._shown_at = float("-inf")
+        self._screen = Screen(self._width, self._height)
 
     @classmethod
     def variants(cls, device: Device) -> tuple[Variant, ...]:
@@ -178,28 +174,19 @@ class Raymarch:
 
     def frame(self) -> tuple[int, int, bytes] | None:
         """The latest picture that has come back; asks for the next, at most 30 times a second."""
-        import pyopencl as cl
-
-        done = cl.command_execution_status.COMPLETE
-        if self._coming is not None and self._coming.copied.command_execution_status == done:
-            self._shown = (self._width, self._height, self._coming.pixels.tobytes())
-            self._coming = None
-        now = time.monotonic()
-        if self._coming is None and now - self._shown_at >= 1.0 / _SHOWN_PER_S:
-            self._show_wanted, self._shown_at = True, now
-        return self._shown
+        return self._screen.latest()
 
     # ---- what is kept of a frame -----------------------------------------------------------
 
     def _keep(self, frame: int) -> None:
         """Read the frame just enqueued back, where somebody waits for it."""
-        if not (self._check_wanted or self._show_wanted):
+        if not (self._check_wanted or self._screen.wanted):
             return
         kept = _Kept(frame, 0, *self._canvas.read(0, self._height))
         if self._check_wanted:
             self._checked, self._check_wanted = kept, False
-        if self._show_wanted:
-            self._coming, self._show_wanted = kept, False
+        if self._screen.wanted:
+            self._screen.expect(kept.pixels, kept.copied)
 
     def _draw_again(self, kept: _Kept) -> None:
         """Enqueue one band of a finished frame on the other canvas; the next verify() compares."""

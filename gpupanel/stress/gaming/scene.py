@@ -34,10 +34,10 @@ _BODY_COLOURS = np.array(
 def texture(seed: int) -> NDArray[np.uint8]:
     """Four repeating noises, ``(TEXELS, TEXELS, 4)``: clouds, stone, ripple slope in x and in z."""
     rng = np.random.default_rng([seed, 1])
-    clouds = 0.5 + 0.2 * _noise(rng, 1.9, 2)
-    veins = 1.0 - np.abs(_noise(rng, 1.7, 3))
-    stone = 0.5 + 0.28 * (0.6 * veins + 0.5 * _noise(rng, 1.2, 12))
-    ripple = _noise(rng, 2.3, 5)
+    clouds = 0.5 + 0.2 * noise(rng, 1.9, 2)
+    veins = 1.0 - np.abs(noise(rng, 1.7, 3))
+    stone = 0.5 + 0.28 * (0.6 * veins + 0.5 * noise(rng, 1.2, 12))
+    ripple = noise(rng, 2.3, 5)
     slope_x = np.roll(ripple, -1, 1) - np.roll(ripple, 1, 1)
     slope_z = np.roll(ripple, -1, 0) - np.roll(ripple, 1, 0)
     steepness = 0.16 / max(slope_x.std(), slope_z.std())
@@ -45,7 +45,7 @@ def texture(seed: int) -> NDArray[np.uint8]:
     return np.clip(np.rint(np.stack(layers, axis=-1) * 255.0), 0, 255).astype(np.uint8)
 
 
-def _noise(rng: np.random.Generator, slope: float, lowest: float) -> Floats:
+def noise(rng: np.random.Generator, slope: float, lowest: float) -> Floats:
     """Noise whose spectrum falls as a power; it repeats because it is a sum of whole waves."""
     wave = np.hypot(
         np.fft.fftfreq(TEXELS)[:, None] * TEXELS, np.fft.rfftfreq(TEXELS)[None, :] * TEXELS

@@ -37,6 +37,8 @@ from gpupanel.stress.workload import Check, Device, Report, Variant, lane_varian
 
 _KNOB = "table_log2"
 _READS_PER_HASH = ELEMENTS_PER_HASH + 1
+# A processor reads ahead for the next of so many; a GPU has other work-items to turn to.
+_VECTORS_PER_ITEM_CPU = 4
 
 
 class Autolykos2(Miner[Found]):
@@ -133,7 +135,8 @@ class Table:
     def __init__(self, device: Device, pieces: int, height: int, elements: int) -> None:
         self.device = device
         self.elements = elements
-        macros = {"PIECES": pieces, **macros_of(device)}
+        self.vectors_per_item = _VECTORS_PER_ITEM_CPU if device.is_cpu else 1
+        macros = {"PIECES": pieces, "VECTORS": self.vectors_per_item, **macros_of(device)}
         self.program = build(device.context, "mining_autolykos2.cl", macros)
         self.buffers = table.make_buffers(device.context, pieces, elements, ELEMENT_BYTES)
         self._height = height
@@ -185,7 +188,7 @@ class TableSearch(SearchKernel[Found]):
             np.uint64(table.reciprocal_of(searched.elements)),
             *searched.arguments,
         )
-        shape = Shape(group_of(device), hashes_of(device))
+        shape = Shape(group_of(device), searched.vectors_per_item * hashes_of(device))
         kernel = cl.Kernel(searched.program, "search")
         super().__init__(device, kernel, arguments, shape, HASH_ENTRY)
 

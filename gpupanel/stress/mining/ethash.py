@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyopencl as cl  # noqa: TID253 - worker process only
-
-from gpupanel.model.errors import WorkloadError
 from gpupanel.model.roofline import Ceiling, Cost
 from gpupanel.stress.mining.ethash_cache import load_or_make
 from gpupanel.stress.mining.ethash_device import (
-    ItemMaker,
-    Kernels,
+    ETHASH,
     Searcher,
     Table,
-    no_room,
-    pieces_for,
+    filled_table,
+    require_room,
+    size_notes,
 )
 from gpupanel.stress.mining.ethash_known_answers import known_answers
 from gpupanel.stress.mining.ethash_reference import (
@@ -24,7 +21,6 @@ from gpupanel.stress.mining.ethash_reference import (
     Hashed,
     Words,
     hashimoto_light,
-    light_cache_bytes,
     reduced_pages,
     table_pages,
 )
@@ -53,7 +49,8 @@ class Ethash(Miner[Hashed]):
         self._pages = reduced_pages(self._epoch, knobs["dag_mib"])
         self._lines: Words
         self._table: Table
-        self.notes = self._size_notes()
+        whole_bytes = table_pages(self._epoch) * PAGE_BYTES
+        self.notes = size_notes(self._epoch, self._pages * PAGE_BYTES, whole_bytes)
 
     @classmethod
     def variants(cls, device: Device) -> tuple[Variant, ...]:
@@ -67,22 +64,17 @@ class Ethash(Miner[Hashed]):
             WorkloadError: The table does not fit; the knob ``dag_mib`` makes it smaller.
             BuildFailed: The kernels do not compile.
         """
-        self._require_room()
+        require_room(self._device, self._epoch, self._pages * PAGE_BYTES)
         cache = load_or_make(self._epoch, lambda fraction: report("light cache", fraction))
         self.notes += cache.notes
         self._lines = cache.lines
         report("kernels", 0.0)
-        most_bytes = self._device.context.devices[0].max_mem_alloc_size
-        kernels = Kernels(self._device, pieces_for(self._pages, most_bytes))
-        report("table", 0.0)
-        try:
-            self._table = Table(ItemMaker(kernels, self._lines), self._pages)
-            self._table.fill(lambda fraction: report("table", fraction))
-        except cl.MemoryError as error:
-            raise no_room(self._pages, str(error)) from error
+        self._table = filled_table(
+            self._device, ETHASH, self._lines, self._pages, lambda part: report("table", part)
+        )
         self._searcher = Searcher(self._table, self._header)
         groups = _GROUPS_PER_STRIPE_CPU if self._device.is_cpu else _GROUPS_PER_STRIPE_GPU
-        self._step_nonces = groups * STRIPES * kernels.hashes_per_group
+        self._step_nonces = groups * STRIPES * self._searcher.shape.nonces_per_group
 
     def self_test(self, vectors: Mapping[str, Any] | None = None) -> list[Check]:
         """Published answers; all epochs of ``vectors``, or the run's own with the built-in ones.
@@ -109,21 +101,3 @@ class Ethash(Miner[Hashed]):
 
     def _expected(self, nonces: Sequence[int]) -> Sequence[Hashed]:
         return hashimoto_light(self._header, nonces, self._pages, self._lines)
-
-    def _require_room(self) -> None:
-        needed = self._pages * PAGE_BYTES + light_cache_bytes(self._epoch)
-        if needed > self._device.memory_bytes:
-            raise WorkloadError(
-                f"table and light cache of epoch {self._epoch} need {needed / 2**20:.0f} MiB,"
-                f" the device may use {self._device.memory_bytes / 2**20:.0f} MiB;"
-                " reduce the table with the knob dag_mib"
-            )
-
-    def _size_notes(self) -> tuple[str, ...]:
-        whole = table_pages(self._epoch)
-        if self._pages == whole:
-            return ()
-        return (
-            f"reduced table: {self._pages * PAGE_BYTES / 2**20:.0f} of"
-            f" {whole * PAGE_BYTES / 2**20:.0f} MiB of epoch {self._epoch}",
-        )

@@ -3,39 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np  # noqa: TID253 - worker process only
 import pyopencl as cl  # noqa: TID253 - worker process only
 
 from gpupanel.model.errors import WorkloadError
 from gpupanel.stress.mining import table
-from gpupanel.stress.mining.ethash_reference import PAGE_BYTES, Hashed, Words
+from gpupanel.stress.mining.ethash_reference import (
+    ITEM_BYTES,
+    PAGE_BYTES,
+    PARENTS,
+    Hashed,
+    Words,
+    light_cache_bytes,
+)
 from gpupanel.stress.mining.search import FOUND_MAX, STRIPES, Entry, SearchKernel, Shape
 from gpupanel.stress.program import build
 from gpupanel.stress.workload import Device
 
 _HASHES_PER_TEAM = 8
 _EXCHANGE_BYTES_PER_ITEM = 72
-_ENTRY = Entry(9, lambda words: Hashed(int(words[0]), words[1:5].tobytes(), words[5:9].tobytes()))
+HASHED_ENTRY = Entry(
+    9, lambda words: Hashed(int(words[0]), words[1:5].tobytes(), words[5:9].tobytes())
+)
 _KNOB = "dag_mib"
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """How a coin makes and reads its table.
+
+    Attributes:
+        kernel_file: Has the kernel ``make_items``.
+        parents: Lines of the light cache in an item.
+        page_bytes: What a hash reads at one place.
+    """
+
+    kernel_file: str
+    parents: int
+    page_bytes: int
+
+    @property
+    def page_items(self) -> int:
+        """Items of the table in a page."""
+        return self.page_bytes // ITEM_BYTES
+
+
+ETHASH = Scheme("mining_ethash.cl", PARENTS, PAGE_BYTES)
 
 
 class Kernels:
     """The program for one device and one number of pieces of the table."""
 
-    def __init__(self, device: Device, pieces: int) -> None:
+    def __init__(self, device: Device, pieces: int, scheme: Scheme = ETHASH) -> None:
         self.device = device
         self.pieces = pieces
+        self.scheme = scheme
         self.hashes_per_item = 1 if device.lanes == 1 else _HASHES_PER_TEAM
         self.group = 64 // self.hashes_per_item
         self.exchange = cl.LocalMemory(_EXCHANGE_BYTES_PER_ITEM * self.group)
         self.program = build(
             device.context,
-            "mining_ethash.cl",
+            scheme.kernel_file,
             {
                 "LANES": device.lanes,
                 "GROUP": self.group,
                 "PIECES": pieces,
+                "PARENTS": scheme.parents,
+                "PAGE_WORDS": scheme.page_bytes // 4,
                 "FOUND_MAX": FOUND_MAX,
                 "STRIPES": STRIPES,
             },
@@ -52,7 +88,7 @@ class ItemMaker:
 
     def __init__(self, kernels: Kernels, lines: Words) -> None:
         self.kernels = kernels
-        self._lines = np.uint32(len(lines))
+        self.lines = lines
         self._cache = cl.Buffer(
             kernels.device.context,
             cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR,
@@ -64,15 +100,16 @@ class ItemMaker:
         """Make the items ``first`` to ``end`` - 1; does not wait.
 
         Args:
-            first: Even.
+            first: Any item.
             end: One more than the last item.
-            origin: The item at the start of ``into``; even.
+            origin: The item at the start of ``into``, where a page begins.
             into: The four buffers of a table.
         """
         kernels = self.kernels
         groups = -(-(end - first) // kernels.hashes_per_group)
         self._kernel.set_args(
-            self._cache, self._lines, np.uint64(table.reciprocal_of(int(self._lines))),
+            self._cache, np.uint32(len(self.lines)),
+            np.uint64(table.reciprocal_of(len(self.lines))),
             np.uint32(first), np.uint32(end), np.uint32(origin), kernels.exchange, *into,
         )  # fmt: skip
         return cl.enqueue_nd_range_kernel(
@@ -81,16 +118,16 @@ class ItemMaker:
 
     def items_at(self, indexes: Words) -> Words:
         """Any items of the epoch, made now; shape (n, 16)."""
-        device = self.kernels.device
-        pair = np.empty((2, 16), np.uint32)
-        aside = cl.Buffer(device.context, cl.mem_flags.READ_WRITE, pair.nbytes)
-        made = np.empty((len(indexes), 16), np.uint32)
-        for row, index in enumerate(int(index) for index in indexes):
-            first = index - index % 2
-            self.enqueue(first, first + 2, first, table.as_arguments([aside]))
-            cl.enqueue_copy(device.queue, pair, aside)
-            made[row] = pair[index % 2]
-        return made
+        device, scheme = self.kernels.device, self.kernels.scheme
+        per_page = scheme.page_items
+        numbers, places = np.unique(indexes // np.uint32(per_page), return_inverse=True)
+        made = np.empty((len(numbers), per_page, ITEM_BYTES // 4), np.uint32)
+        aside = cl.Buffer(device.context, cl.mem_flags.READ_WRITE, scheme.page_bytes)
+        for page, first in zip(made, (int(number) * per_page for number in numbers), strict=True):
+            self.enqueue(first, first + per_page, first, table.as_arguments([aside]))
+            cl.enqueue_copy(device.queue, page, aside)
+        items: Words = made[places, indexes % np.uint32(per_page)]
+        return items
 
 
 class Table:
@@ -105,7 +142,9 @@ class Table:
         self.kernels = maker.kernels
         self.pages = pages
         kernels = self.kernels
-        self.buffers = table.make_buffers(kernels.device.context, kernels.pieces, pages, PAGE_BYTES)
+        self.buffers = table.make_buffers(
+            kernels.device.context, kernels.pieces, pages, kernels.scheme.page_bytes
+        )
 
     @property
     def arguments(self) -> Sequence[cl.Buffer]:
@@ -115,15 +154,15 @@ class Table:
     def fill(self, progress: Callable[[float], None]) -> None:
         """Make every item."""
         table.fill(
-            2 * self.pages,
+            self.kernels.scheme.page_items * self.pages,
             16 * self.kernels.hashes_per_group,
             lambda first, end: self.maker.enqueue(first, end, 0, self.arguments),
             progress,
         )
 
     def content(self) -> Words:
-        """The whole table, shape (pages, 32)."""
-        rows = np.empty((self.pages, PAGE_BYTES // 4), np.uint32)
+        """The whole table, shape (pages, words of a page)."""
+        rows = np.empty((self.pages, self.kernels.scheme.page_bytes // 4), np.uint32)
         for i, buffer in enumerate(self.buffers):
             mine = rows[i :: len(self.buffers)]
             part = np.empty_like(mine)
@@ -144,18 +183,50 @@ class Searcher(SearchKernel[Hashed]):
         )  # fmt: skip
         shape = Shape(kernels.group, kernels.hashes_per_item)
         kernel = cl.Kernel(kernels.program, "search")
-        super().__init__(kernels.device, kernel, arguments, shape, _ENTRY)
+        super().__init__(kernels.device, kernel, arguments, shape, HASHED_ENTRY)
 
 
-def pieces_for(pages: int, most_bytes: int) -> int:
-    """Fewest buffers of at most ``most_bytes`` that hold the table: 1, 2 or 4.
+def filled_table(
+    device: Device, scheme: Scheme, lines: Words, pages: int, progress: Callable[[float], None]
+) -> Table:
+    """Kernels and a whole table.
 
     Raises:
-        WorkloadError: Four do not.
+        WorkloadError: The device has no room for it.
+        BuildFailed: The kernels do not compile.
     """
-    return table.pieces_for(pages, PAGE_BYTES, most_bytes, _KNOB)
+    most_bytes = device.context.devices[0].max_mem_alloc_size
+    pieces = table.pieces_for(pages, scheme.page_bytes, most_bytes, _KNOB)
+    kernels = Kernels(device, pieces, scheme)
+    progress(0.0)
+    try:
+        filled = Table(ItemMaker(kernels, lines), pages)
+        filled.fill(progress)
+    except cl.MemoryError as error:
+        raise table.no_room(pages * scheme.page_bytes, str(error), _KNOB) from error
+    return filled
 
 
-def no_room(pages: int, why: str) -> WorkloadError:
-    """The error of a table that the device cannot hold."""
-    return table.no_room(pages * PAGE_BYTES, why, _KNOB)
+def require_room(device: Device, epoch: int, table_bytes: int) -> None:
+    """Before anything is allocated.
+
+    Raises:
+        WorkloadError: Table and light cache are more than a load may have.
+    """
+    needed = table_bytes + light_cache_bytes(epoch)
+    if needed > device.memory_bytes:
+        raise WorkloadError(
+            f"table and light cache of epoch {epoch} need {needed / 2**20:.0f} MiB,"
+            f" the device may use {device.memory_bytes / 2**20:.0f} MiB;"
+            f" reduce the table with the knob {_KNOB}"
+        )
+
+
+def size_notes(epoch: int, table_bytes: int, whole_bytes: int) -> tuple[str, ...]:
+    """What to say of a table that is not the epoch's whole one."""
+    if table_bytes == whole_bytes:
+        return ()
+    return (
+        f"reduced table: {table_bytes / 2**20:.0f} of"
+        f" {whole_bytes / 2**20:.0f} MiB of epoch {epoch}",
+    )

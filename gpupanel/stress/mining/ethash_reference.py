@@ -26,7 +26,7 @@ _DATASET_BYTES_GROWTH = 2**23
 _CACHE_ROUNDS = 3
 _ITEM_WORDS = 16
 _PAGE_WORDS = 32
-_PARENTS = 256
+PARENTS = 256
 _ACCESSES = 64
 _FNV_PRIME = np.uint32(0x01000193)
 
@@ -108,21 +108,21 @@ def make_light_cache(
     return np.frombuffer(whole, "<u4").reshape(count, _ITEM_WORDS)
 
 
-def make_items(cache: Words, indexes: Words) -> Words:
-    """Items of the table, shape (len(indexes), 16), from the light cache."""
+def make_items(cache: Words, indexes: Words, parents: int = PARENTS) -> Words:
+    """Items of the table, shape (len(indexes), 16), from ``parents`` lines each of the cache."""
     lines = np.uint32(len(cache))
     mixes = cache[indexes % lines]
     mixes[:, 0] ^= indexes
     mixes = _keccak512_rows(mixes)
-    numbers = np.arange(_PARENTS, dtype=np.uint32)
+    numbers = np.arange(parents, dtype=np.uint32)
     choices = (indexes ^ numbers[:, None]) * _FNV_PRIME
-    parents = np.empty_like(mixes)
-    for i in range(_PARENTS):
+    chosen = np.empty_like(mixes)
+    for i in range(parents):
         choice = (choices[i] ^ mixes[:, i % _ITEM_WORDS]) % lines
         # "clip" never clips here; it spares the copy that the default makes to stay safe.
-        np.take(cache, choice, axis=0, out=parents, mode="clip")
+        np.take(cache, choice, axis=0, out=chosen, mode="clip")
         mixes *= _FNV_PRIME
-        mixes ^= parents
+        mixes ^= chosen
     return _keccak512_rows(mixes)
 
 

@@ -78,6 +78,7 @@ class Miner(ABC, Generic[R]):
         self._next_nonce = int(self._random.integers(2**64, dtype=np.uint64))
         self._coming: deque[Fetched[R]] = deque()
         self._unverified: deque[R] = deque(maxlen=self.nonces_per_verify)
+        self._under_verification: list[R] = []
         self._missed = 0
         self._completed = 0
         self._verifies = 0
@@ -87,8 +88,8 @@ class Miner(ABC, Generic[R]):
         self._step_nonces: int
 
     @abstractmethod
-    def _expected(self, nonces: Sequence[int]) -> Sequence[R]:
-        """What the host says that these nonces give."""
+    def _expected(self, nonces: Sequence[int]) -> Sequence[R] | None:
+        """What the host says that these nonces give; None to be asked the same again later."""
 
     def launch(self, steps: int) -> Chunk:
         """Hash the next ``steps`` times ``_step_nonces`` nonces in one kernel launch."""
@@ -149,9 +150,14 @@ class Miner(ABC, Generic[R]):
                 self._remembered = _Remembered(fetched.search, results)
 
     def _check_nonces(self) -> list[Check]:
-        found = list(self._unverified)
-        self._unverified.clear()
+        if not self._under_verification:
+            self._under_verification.extend(self._unverified)
+            self._unverified.clear()
+        found = self._under_verification
         expected = self._expected([result.nonce for result in found]) if found else []
+        if expected is None:
+            return []
+        self._under_verification = []
         return [_compared(*pair) for pair in zip(found, expected, strict=True)]
 
     def _launch_repeat(self, original: _Remembered[R]) -> _Repeat[R]:
@@ -159,7 +165,7 @@ class Miner(ABC, Generic[R]):
         stripe = int(self._random.integers(STRIPES))
         nonces = search.nonces // STRIPES
         first = (search.first_nonce + stripe * nonces) % 2**64
-        return _Repeat(self._searcher.enqueue(first, nonces, search.target), stripe, original)
+        return _Repeat(search.kernel.enqueue(first, nonces, search.target), stripe, original)
 
     def _check_repeat(self) -> list[Check]:
         repeat = self._repeat

@@ -84,6 +84,7 @@ class Search(Generic[R]):
     returned: cl.Buffer
     reads: cl.CommandQueue
     entry: Entry[R]
+    kernel: SearchKernel[R]
 
     def fetch(self) -> Fetched[R]:
         """Send for what a finished launch returned; does not wait for it."""
@@ -224,4 +225,4 @@ class SearchKernel(Generic[R]):
         items = nonces // self.shape.nonces_per_item
         event = cl.enqueue_nd_range_kernel(queue, self._kernel, (items,), (self.shape.group,))
         queue.flush()
-        return Search(first_nonce, nonces, target, event, returned, self._reads, self._entry)
+        return Search(first_nonce, nonces, target, event, returned, self._reads, self._entry, self)

@@ -1,4 +1,4 @@
-"""The matrix product against NumPy on PoCL, in the shapes of GPUs and of processors."""
+"""The matrix products against NumPy on PoCL, in the shapes of GPUs and of processors."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpupanel.model.errors import WorkloadError
-from gpupanel.stress.ai.gemm import ALPHAS, BLOCKING_BY_LANES, Gemm, Product
+from gpupanel.model.roofline import Ceiling
+from gpupanel.stress.ai import product as product_module
+from gpupanel.stress.ai.gemm import Gemm, GemmFp16, GemmInt8
+from gpupanel.stress.ai.inputs import Inputs
+from gpupanel.stress.ai.product import FP32, INT8, Precision, Product, program_of, variants
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
-from gpupanel.stress.device import open_device
-from gpupanel.stress.program import build
-from gpupanel.stress.workload import Check, Chunk, Device
+from gpupanel.stress.workload import Device, Variant
+from tests.stress.ai import runs
+from tests.stress.ai.runs import LANES, detail, failed, finish, run, verified
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LANES = sorted(BLOCKING_BY_LANES)
+KINDS = (Gemm, GemmFp16, GemmInt8)
+GPU_VARIANTS = [
+    Variant("128", 1), Variant("64", 1, {"TILE": 64, "ROWS": 64, "COLUMNS": 64})
+]  # fmt: skip
 
 MakeGemm = Callable[..., Gemm]
 
 
-@pytest.fixture(scope="module")
-def processor() -> Device:
-    return open_device("cpu", None)
-
-
 @pytest.fixture
 def make(processor: Device) -> MakeGemm:
-    def _make(size: int, lanes: int = 8, seed: int = 1) -> Gemm:
-        gemm = Gemm(dataclasses.replace(processor, lanes=lanes), {"size": size}, seed)
+    def _make(size: int, lanes: int = 8, seed: int = 1, kind: type[Gemm] = Gemm) -> Gemm:
+        gemm = kind(dataclasses.replace(processor, lanes=lanes), {"size": size}, seed)
         gemm.prepare(lambda step, fraction: None)
         return gemm
 
@@ -44,73 +46,64 @@ def make(processor: Device) -> MakeGemm:
 
 @pytest.fixture(scope="module")
 def product(processor: Device) -> Product:
-    gemm = Gemm(processor, {"size": 300}, 1)
+    gemm = Gemm(dataclasses.replace(processor, lanes=8), {"size": 300}, 1)
     gemm.prepare(lambda step, fraction: None)
     return gemm.product
 
 
-def finish(gemm: Gemm, chunk: Chunk) -> None:
-    chunk.last.wait()
-    gemm.complete(chunk)
-
-
-def run(gemm: Gemm, steps: int) -> list[Check]:
-    finish(gemm, gemm.launch(steps))
-    return verified(gemm)
-
-
-def verified(gemm: Gemm) -> list[Check]:
-    """What verify() says of all that was launched: one call fetches, the next compares."""
-    gemm.verify()
-    return gemm.verify()
-
-
-def fetched(product: Product, rows: slice) -> NDArray[np.float32]:
+def fetched(product: Product, rows: slice) -> NDArray[Any]:
     computed, ready = product.read(rows)
     ready.wait()
     return computed
 
 
-def passed(checks: list[Check]) -> list[bool]:
-    return [check.passed for check in checks]
-
-
 def overwrite(gemm: Gemm, row: int, column: int, value: float) -> None:
-    """What a fault of the device's memory would do."""
-    offset = 4 * (row * gemm.product.width + column)
-    cl.enqueue_copy(
-        gemm.product.queue, gemm.product.c, np.full(1, value, np.float32), dst_offset=offset
-    )
+    runs.overwrite(gemm._device, gemm.product.c, row * gemm.product.width + column, value)
 
 
 def element(gemm: Gemm, row: int, column: int) -> float:
     return float(fetched(gemm.product, slice(row, row + 1))[0, column])
 
 
-@pytest.mark.parametrize("lanes", LANES)
-@pytest.mark.parametrize("size", [1, 127, 128, 200, 384])
-def test_products_are_those_of_numpy(processor: Device, lanes: int, size: int) -> None:
-    device = dataclasses.replace(processor, lanes=lanes)
-    blocking = BLOCKING_BY_LANES[lanes]
-    macros = {"LANES": lanes, "TILE": 128, "ROWS": blocking.rows, "COLUMNS": blocking.columns}
-    random = np.random.default_rng(size)
-    a, b = random.integers(-4, 5, (2, size, size))
-    product = Product(device, build(device.context, "ai_gemm.cl", macros), a, b)
-    assert np.isnan(fetched(product, slice(0, size))).all()
-    product.enqueue(0, product.tiles, alpha=7)
-    np.testing.assert_array_equal(fetched(product, slice(0, size)), 7 * (a @ b))
+def every_variant(device: Device, precision: Precision) -> list[Variant]:
+    return [*variants(device, precision), *GPU_VARIANTS]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_products_are_those_of_numpy(processor: Device, kind: type[Gemm]) -> None:
+    precision = kind.PRECISION
+    for variant in every_variant(processor, precision):
+        device = processor.with_variant(variant)
+        program = program_of(device, precision)
+        for size in (1, 127, 200, 384):
+            random = np.random.default_rng(size)
+            largest = precision.magnitude
+            a, b = random.integers(-largest, largest + 1, (2, size, size))
+            product = Product(device, precision, program, Inputs(device), (a, b))
+            product.enqueue(0, product.tiles, alpha=7)
+            computed = fetched(product, slice(0, size))
+            expected = 7 * (a.astype(np.float64) @ b)
+            np.testing.assert_array_equal(computed, expected, err_msg=f"{variant}, {size}")
+
+
+def test_int8_takes_the_lowest_number_too(processor: Device) -> None:
+    """-128 * -128 has no place in 15 bits."""
+    lowest = np.full((64, 64), -128)
+    for variant in every_variant(processor, INT8):
+        device = processor.with_variant(variant)
+        program = program_of(device, INT8)
+        product = Product(device, INT8, program, Inputs(device), (lowest, lowest))
+        product.enqueue(0, product.tiles, alpha=1)
+        assert (fetched(product, slice(0, 64)) == 64 * 128**2).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("lanes", LANES)
-def test_self_test_passes(make: MakeGemm, lanes: int) -> None:
-    checks = make(256, lanes).self_test()
-    assert [check.name for check in checks] == [
-        "integers 1 x 1",
-        "integers 128 x 128",
-        "integers 300 x 300",
-        "floats 257 x 257",
-    ]
-    assert all(passed(checks)), checks
+def test_self_test_passes(make: MakeGemm, lanes: int, kind: type[Gemm]) -> None:
+    checks = make(256, lanes, kind=kind).self_test()
+    names = ["integers 1 x 1", "integers 128 x 128", "integers 300 x 300", "floats 257 x 257"]
+    assert [check.name for check in checks] == (names[:3] if kind is GemmInt8 else names)
+    assert failed(checks) == []
 
 
 def test_self_test_fails_on_a_product_that_is_a_little_wrong(
@@ -127,7 +120,7 @@ def test_self_test_fails_on_a_product_that_is_a_little_wrong(
         return computed, ready
 
     monkeypatch.setattr(Product, "read", wrong)
-    assert passed(gemm.self_test()) == [False] * 4
+    assert len(failed(gemm.self_test())) == 4
 
 
 def test_self_test_fails_where_operands_lose_bits(
@@ -136,18 +129,18 @@ def test_self_test_fails_where_operands_lose_bits(
     gemm = make(256)
     right = Product._panels
 
-    def shortened(product: Product, matrix: Any, columns: int, depth: int) -> cl.Buffer:
+    def shortened(product: Product, matrix: Any, columns: int) -> Any:
         tf32 = matrix.astype(np.float32).view(np.uint32) & np.uint32(0xFFFFE000)
-        return right(product, tf32.view(np.float32), columns, depth)
+        return right(product, tf32.view(np.float32), columns)
 
     monkeypatch.setattr(Product, "_panels", shortened)
     # Small integers survive ten bits; only the floats tell.
-    assert passed(gemm.self_test()) == [True, True, True, False]
+    assert failed(gemm.self_test()) == ["floats 257 x 257"]
 
 
 def test_there_are_no_vectors(make: MakeGemm) -> None:
-    with pytest.raises(WorkloadError, match=r"ai\.gemm has no vector files"):
-        make(256).self_test({"cases": []})
+    with pytest.raises(WorkloadError, match=r"ai\.gemm_int8 has no vector files"):
+        make(256, kind=GemmInt8).self_test({"cases": []})
 
 
 @pytest.mark.parametrize("lanes", LANES)
@@ -156,7 +149,7 @@ def test_a_run_of_uneven_launches_verifies_every_row(make: MakeGemm, lanes: int)
     rows = 0
     for steps in (1, 3, 5, 16, 7, 2, 30, 4, 12):
         checks = run(gemm, steps)
-        assert all(passed(checks)), checks
+        assert failed(checks) == []
         rows += sum(int(check.detail.split()[0]) for check in checks if check.name == "rows")
     # 80 tiles are five passes. Rows that a later launch overwrote before anyone looked, and those
     # under way, are the difference.
@@ -167,7 +160,7 @@ def test_a_run_of_uneven_launches_verifies_every_row(make: MakeGemm, lanes: int)
 def test_work_is_the_true_operations_of_the_tiles(product: Product, start: int, steps: int) -> None:
     extents = np.array([128, 128, 44])
     flop = np.tile(2 * 300 * np.outer(extents, extents).ravel(), 40)
-    counted = product.flop_before(start + steps) - product.flop_before(start)
+    counted = product.work_before(start + steps) - product.work_before(start)
     assert counted == flop[start : start + steps].sum()
 
 
@@ -193,10 +186,8 @@ def test_one_wrong_element_is_found_wherever_it_is(
         finish(gemm, gemm.launch(4))
         wrong = element(gemm, row, column) + value
         overwrite(gemm, row, column, wrong)
-        rows, _ = verified(gemm)
-        assert not rows.passed
-        assert rows.detail == f"row {row} is wrong; 1 of 256 rows"
-        assert all(passed(run(gemm, 4)))
+        assert detail(verified(gemm), "rows") == f"row {row} is wrong; 1 of 256 rows"
+        assert failed(run(gemm, 4)) == []
 
 
 def test_infinities_that_cancel_are_found(make: MakeGemm) -> None:
@@ -205,7 +196,7 @@ def test_infinities_that_cancel_are_found(make: MakeGemm) -> None:
     overwrite(gemm, 3, 4, np.inf)
     overwrite(gemm, 3, 5, np.inf)
     overwrite(gemm, 3, 6, -np.inf)
-    assert not verified(gemm)[0].passed
+    assert "rows" in failed(verified(gemm))
 
 
 def test_errors_that_cancel_in_the_row_are_found_by_another_probe(make: MakeGemm) -> None:
@@ -215,7 +206,7 @@ def test_errors_that_cancel_in_the_row_are_found_by_another_probe(make: MakeGemm
         finish(gemm, gemm.launch(4))
         for column, error in ((10, 1), (20, -1)):
             overwrite(gemm, 5, column, element(gemm, 5, column) + error)
-        found += not verified(gemm)[0].passed
+        found += "rows" in failed(verified(gemm))
     # One probe may miss it; that the next is another one makes it visible.
     assert 0 < found < 12
 
@@ -224,11 +215,11 @@ def test_single_elements_are_compared_too(make: MakeGemm) -> None:
     gemm = make(256)
     finish(gemm, gemm.launch(4))
     host = np.zeros((256, 256), np.float32)
-    cl.enqueue_copy(gemm.product.queue, gemm.product.c, host)
-    _, elements = verified(gemm)
-    assert not elements.passed
-    assert "is 0, not" in elements.detail
-    assert "64 elements" in elements.detail
+    cl.enqueue_copy(gemm._device.queue, gemm.product.c, host)
+    checks = verified(gemm)
+    assert failed(checks) == ["rows", "elements"]
+    assert "is 0, not" in detail(checks, "elements")
+    assert "64 elements" in detail(checks, "elements")
 
 
 @pytest.mark.parametrize("stale_passes", [1, 2, 3])
@@ -236,28 +227,27 @@ def test_results_of_an_earlier_pass_are_wrong(
     make: MakeGemm, monkeypatch: pytest.MonkeyPatch, stale_passes: int
 ) -> None:
     gemm = make(256)
-    assert passed(run(gemm, 4)) == [True, True]
+    assert failed(run(gemm, 4)) == []
 
     def enqueue_nothing(first_tile: int, tiles: int, alpha: int) -> cl.Event:
-        return cl.enqueue_marker(gemm.product.queue)
+        return cl.enqueue_marker(gemm._device.queue)
 
     monkeypatch.setattr(gemm.product, "enqueue", enqueue_nothing)
-    assert passed(run(gemm, 4 * stale_passes)) == [False, False]
+    assert failed(run(gemm, 4 * stale_passes)) == ["rows", "elements"]
 
 
 def test_one_tile_that_was_not_computed_is_found(
     make: MakeGemm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gemm = make(256)
-    assert all(passed(run(gemm, 4)))
+    assert failed(run(gemm, 4)) == []
     right = gemm.product.enqueue
 
     def skip_the_last(first_tile: int, tiles: int, alpha: int) -> cl.Event:
         return right(first_tile, tiles - 1, alpha)
 
     monkeypatch.setattr(gemm.product, "enqueue", skip_the_last)
-    rows, _ = run(gemm, 4)
-    assert rows.detail == "row 128 is wrong; 128 of 256 rows"
+    assert detail(run(gemm, 4), "rows") == "row 128 is wrong; 128 of 256 rows"
 
 
 def test_c_is_poisoned_before_the_first_pass(make: MakeGemm) -> None:
@@ -267,37 +257,77 @@ def test_c_is_poisoned_before_the_first_pass(make: MakeGemm) -> None:
 
 def test_nothing_finished_is_nothing_verified(make: MakeGemm) -> None:
     gemm = make(256)
-    assert verified(gemm) == []
-    assert run(gemm, 1) == []
+    assert [check.name for check in verified(gemm)] == ["inputs"]
+    assert [check.name for check in run(gemm, 1)] == ["inputs"]
     # The second tile ends the first row of tiles.
-    assert [check.detail for check in run(gemm, 1)] == ["128 rows", "64 elements"]
+    assert [check.detail for check in run(gemm, 1)][1:] == ["128 rows", "64 elements"]
     # A whole pass more and one tile: the first row of tiles is under way again.
-    assert [check.detail for check in run(gemm, 3)] == ["128 rows", "64 elements"]
+    assert [check.detail for check in run(gemm, 3)][1:] == ["128 rows", "64 elements"]
 
 
 def test_verify_looks_behind_chunks_in_flight(make: MakeGemm) -> None:
     gemm = make(256)
     first, second = gemm.launch(6), gemm.launch(7)
     finish(gemm, first)
-    assert all(passed(verified(gemm)))
+    assert failed(verified(gemm)) == []
     finish(gemm, second)
 
 
 def test_alpha_repeats_only_after_all_of_them(make: MakeGemm) -> None:
     gemm = make(128)
     values = []
-    for _ in range(ALPHAS + 1):
+    for _ in range(gemm.ALPHAS + 1):
         finish(gemm, gemm.launch(1))
         values.append(element(gemm, 1, 2))
-    assert len(set(values[:ALPHAS])) == ALPHAS
-    assert values[ALPHAS] == values[0] != 0
+    assert len(set(values[: gemm.ALPHAS])) == gemm.ALPHAS
+    assert values[gemm.ALPHAS] == values[0] != 0
 
 
-def test_exact_up_to_the_largest_size() -> None:
-    size = next(knob for knob in WORKLOAD_BY_NAME["ai.gemm"].knobs if knob.name == "size")
-    largest = ALPHAS * size.high * 4 * 4
-    assert np.float32(largest) == largest
-    assert largest < 2**24
+@pytest.mark.parametrize("kind", KINDS)
+def test_exact_up_to_the_largest_size(kind: type[Gemm]) -> None:
+    size = next(knob for knob in WORKLOAD_BY_NAME[kind.NAME].knobs if knob.name == "size")
+    one = kind.PRECISION
+    largest = one.alphas * size.high * one.magnitude**2
+    assert largest < (2**31 if kind is GemmInt8 else 2**24)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("matrix", ["a", "b"])
+def test_one_bit_of_an_operand_is_reported(make: MakeGemm, kind: type[Gemm], matrix: str) -> None:
+    gemm = make(256, kind=kind)
+    assert failed(run(gemm, 4)) == []
+    runs.flip_bit(gemm._device, getattr(gemm.product, matrix), 77)
+    checks = run(gemm, 4)
+    assert "inputs" in failed(checks)
+    assert detail(checks, "inputs") == f"memory changed: {matrix.upper()}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_wrong_operand_makes_wrong_rows(make: MakeGemm, kind: type[Gemm]) -> None:
+    gemm = make(256, kind=kind)
+    assert failed(run(gemm, 4)) == []
+    runs.flip_bit(gemm._device, gemm.product.b, 0, bit=7 if kind is GemmInt8 else 30)
+    assert set(failed(run(gemm, 4))) >= {"inputs", "rows"}
+
+
+def test_costs_are_of_the_unit_that_adds(processor: Device) -> None:
+    gpu = dataclasses.replace(processor, lanes=1)
+    fast = dataclasses.replace(gpu, macros={"DP4A": 1})
+    size = {"size": 256}
+    assert Gemm(gpu, size, 1).cost().amounts == {Ceiling.FP32: 1.0}
+    assert GemmInt8(processor, size, 1).cost().amounts == {Ceiling.FP32: 1.0}
+    assert GemmInt8(gpu, size, 1).cost().amounts == {Ceiling.INT32: 1.0}
+    assert GemmInt8(fast, size, 1).cost().amounts == {Ceiling.INT32: 0.125}
+
+
+def test_dp4a_is_offered_on_nvidia_alone(
+    processor: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = dataclasses.replace(processor, is_cpu=False, lanes=1)
+    assert [one.lanes for one in variants(gpu, INT8)] == [1, 1]
+    monkeypatch.setattr(product_module, "is_nvidia", lambda device: True)
+    assert variants(gpu, INT8)[-1].macros["DP4A"] == 1
+    assert all("DP4A" not in one.macros for one in variants(gpu, FP32))
 
 
 def test_the_same_seed_gives_the_same_product(make: MakeGemm) -> None:
@@ -312,7 +342,7 @@ def test_the_same_seed_gives_the_same_product(make: MakeGemm) -> None:
 
 def test_notes_tell_variant_and_padding(processor: Device) -> None:
     notes = Gemm(processor, {"size": 300}, 1).notes
-    assert "vectors of 16" in notes[0] or "vectors of 8" in notes[0]
+    assert "fp32, register tiles of" in notes[0]
     assert notes[1] == "computed as 384 x 384; only true operations are counted"
     assert len(Gemm(processor, {"size": 384}, 1).notes) == 1
 
@@ -320,7 +350,9 @@ def test_notes_tell_variant_and_padding(processor: Device) -> None:
 def test_matrices_that_do_not_fit_are_refused(processor: Device) -> None:
     device = dataclasses.replace(processor, memory_bytes=3 * 1024 * 1024)
     gemm = Gemm(device, {"size": 1024}, 1)
-    with pytest.raises(WorkloadError, match=r"need 3 x 4 MiB; the device offers 3 MiB.*smaller"):
+    with pytest.raises(
+        WorkloadError, match=r"size 1024 needs 12 MiB; the device offers 3 MiB.*smaller"
+    ):
         gemm.prepare(lambda step, fraction: None)
 
 

@@ -23,20 +23,6 @@ SEED = 7
 KNOBS = {"width": 160, "height": 90}
 
 
-@pytest.fixture(scope="module")
-def device() -> Device:
-    processor = next(
-        item
-        for platform in cl.get_platforms()
-        for item in platform.get_devices()
-        if item.type & cl.device_type.CPU
-    )
-    context = cl.Context([processor])
-    profiled = cl.command_queue_properties.PROFILING_ENABLE
-    queue = cl.CommandQueue(context, properties=profiled)
-    return Device(context, queue, is_cpu=True, lanes=16, memory_bytes=1 << 28)
-
-
 @pytest.fixture
 def load(device: Device) -> Raymarch:
     return prepared(device)

@@ -34,6 +34,25 @@ def vectors(all_vectors: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def kawpow_document() -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((RECORDINGS / "kawpow.json").read_text("utf-8"))
+    return document
+
+
+@pytest.fixture(scope="session")
+def kawpow_vectors(kawpow_document: dict[str, Any]) -> dict[str, Any]:
+    section: dict[str, Any] = kawpow_document["kawpow"]
+    return section
+
+
+@pytest.fixture(scope="session")
+def units(kawpow_document: dict[str, Any]) -> dict[str, Any]:
+    """Published figures of the parts of ProgPoW."""
+    section: dict[str, Any] = kawpow_document["progpow_units"]
+    return section
+
+
+@pytest.fixture(scope="session")
 def device_of() -> DeviceOf:
     """The processor, with kernels of so many lanes."""
     processor = next(

@@ -19,9 +19,9 @@ from gpupanel.stress.mining.ethash_device import (
     Kernels,
     Searcher,
     Table,
-    pieces_for,
 )
 from gpupanel.stress.mining.ethash_reference import (
+    PAGE_BYTES,
     Hashed,
     Words,
     hashimoto_light,
@@ -30,6 +30,7 @@ from gpupanel.stress.mining.ethash_reference import (
     seed_hash,
 )
 from gpupanel.stress.mining.search import FOUND_MAX, Search
+from gpupanel.stress.mining.table import pieces_for
 from gpupanel.stress.workload import Chunk, Device
 
 DeviceOf = Callable[[int], Device]
@@ -267,12 +268,12 @@ def test_memory_that_the_device_refuses_names_the_knob(
 def test_as_few_pieces_as_the_largest_buffer_allows(
     pages: int, most_bytes: int, pieces: int
 ) -> None:
-    assert pieces_for(pages, most_bytes) == pieces
+    assert pieces_for(pages, PAGE_BYTES, most_bytes, "dag_mib") == pieces
 
 
 def test_more_than_four_pieces_are_refused() -> None:
     with pytest.raises(WorkloadError, match="dag_mib"):
-        pieces_for(33, 1024)
+        pieces_for(33, PAGE_BYTES, 1024, "dag_mib")
 
 
 def test_self_test_passes_and_says_what_it_compared(load: Ethash) -> None:

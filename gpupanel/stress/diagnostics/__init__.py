@@ -1,0 +1,1 @@
+"""Loads that look for faults: one file per load, imported by worker processes only."""

@@ -1,0 +1,1 @@
+"""The loads that draw one scene of many moving things: a rasterised frame, and traced paths."""
