@@ -42,6 +42,7 @@ def self_test(device: Device, head_width: int) -> list[Check]:
         Check("tokens", np.array_equal(first.tokens, reference.batch_of(shape, KEY, STEP))),
         _check_logits(shape, state[0], first),
         _check_differences(shape, state[0], first, random),
+        _check_gradients(shape, state[0], first),
         _check_adam(shape, state, first),
         Check("repetition", same, "the same step twice"),
     ]
@@ -113,7 +114,7 @@ def _check_differences(
             if not error <= worst:
                 worst, where = error, tensor.title
     detail = f"off by {worst:.1e} in {where}, {len(shape.tensors) * SAMPLES_PER_TENSOR} weights"
-    return Check("gradients", passed=bool(worst < 1e-3), detail=detail)
+    return Check("central differences", passed=bool(worst < 1e-3), detail=detail)
 
 
 def _central_difference(parameters: reference.Parameters, at: int, tokens: NDArray[Any]) -> float:
@@ -124,6 +125,23 @@ def _central_difference(parameters: reference.Parameters, at: int, tokens: NDArr
         losses.append(reference.loss_of(parameters, tokens))
     parameters.flat[at] = middle
     return (losses[0] - losses[1]) / (2 * DIFFERENCE)
+
+
+def _check_gradients(shape: Shape, parameters: NDArray[Any], step: _Step) -> Check:
+    """All of them, against NumPy's own backward."""
+    exact = reference.Parameters(shape, parameters.astype(np.float64))
+    expected = reference.Parameters(shape, np.zeros(shape.stored))
+    reference.backward(exact, step.tokens, expected)
+    errors = {
+        tensor.title: float(
+            np.abs(step.gradients[tensor.place] - expected.flat[tensor.place]).max()
+            / np.abs(expected.flat[tensor.place]).max()
+        )
+        for tensor in shape.tensors
+    }
+    where = max(errors, key=lambda title: errors[title])
+    detail = f"off by {errors[where]:.1e} in {where}"
+    return Check("all gradients", passed=errors[where] < 1e-4, detail=detail)
 
 
 def _check_adam(shape: Shape, state: NDArray[Any], step: _Step) -> Check:
