@@ -131,6 +131,13 @@ def test_self_test_sees_a_wrong_step(
     assert failing_self_test(processor) == failing
 
 
+def test_self_test_sees_what_is_no_number(
+    processor: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Shape, "learning_rate", lambda shape, step: np.nan)
+    assert failing_self_test(processor) == ["Adam"]
+
+
 def test_self_test_sees_other_random_numbers(
     processor: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
