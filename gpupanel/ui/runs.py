@@ -50,6 +50,10 @@ class Runner(Protocol):
     def frames(self) -> Frames | None:
         """The picture memory, if one was asked for."""
 
+    @property
+    def pid(self) -> int:
+        """Of the worker, once it was started."""
+
     def start(self) -> None:
         """Spawn the worker."""
 
@@ -184,6 +188,11 @@ class LiveRun(QObject):
         """The latest picture; None for loads without one."""
         frames = self._runner.frames if self._runner is not None else None
         return frames.read() if frames is not None else None
+
+    @property
+    def worker_pid(self) -> int | None:
+        """Of the worker; None before it was started and when it could not be."""
+        return None if self._runner is None else self._runner.pid
 
     @property
     def record(self) -> RunRecord | None:
