@@ -21,6 +21,7 @@ from gpupanel.policy.parse import MAX_FILE_BYTES, parse
 from gpupanel.policy.positions import Positions, scan
 from gpupanel.policy.sources import own_uid
 from gpupanel.policy.trusted_file import plain_read
+from gpupanel.policy.validate import value_is_valid
 
 SCHEMA = "schema = 1\n"
 
@@ -87,12 +88,19 @@ def toml_value(value: Value) -> str:
     return str(value).lower()
 
 
+def as_document(value: Value) -> object:
+    """A value as JSON or TOML gives it: lists for tuples."""
+    return list(value) if isinstance(value, tuple) else value
+
+
 def with_wish(text: str, key: PolicyKey, value: Value) -> str | None:
     """A valid ``text`` in which ``key`` is ``value``, and all else as it was.
 
     Returns:
         None if ``value`` is not valid, or stands in a form that only its writer can change.
     """
+    if not value_is_valid(key.name, as_document(value)):
+        return None
     wanted = _claimed(text) | {key.name: key.normal(value)}
     for candidate in _candidates(text, key, toml_value(value)):
         if _claimed(candidate) == wanted:

@@ -44,13 +44,14 @@ class PolicyPage(Page):
         names = (self.tr("In &force"), self.tr("Your &limits"), self.tr("Decis&ions"))
         self.views = Options(self.tr("View"), [(name, view) for view, name in enumerate(names)])
         self.views.chosen.connect(self._open_view)
+        self.effective = EffectiveView()
         head = QWidget()
         row = QHBoxLayout(head)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.views)
         row.addStretch(1)
+        row.addWidget(self.effective.head)
         self.add(head)
-        self.effective = EffectiveView()
         self._stack = QStackedWidget()
         self._stack.addWidget(self.effective)
         self._stack.addWidget(self._make_decisions())
@@ -91,6 +92,7 @@ class PolicyPage(Page):
                 self.wishes.show_policy(self._shown)
         wanted = {_IN_FORCE: self.effective, _DECISIONS: self._decisions_view}
         self._stack.setCurrentWidget(wanted.get(view, self.wishes))
+        self.effective.head.setVisible(view == _IN_FORCE)
 
     def _show_policy(self, policy: EffectivePolicy) -> None:
         text, tone = self._state_sentence(policy)

@@ -28,7 +28,6 @@ class PolicyLock(QToolButton):
         super().__init__()
         self._key = POLICY_KEY_BY_NAME[key]
         self._policy: EffectivePolicy | None = None
-        self.popup: Card | None = None
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setFixedSize(_SIZE_PX, _SIZE_PX)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
@@ -68,9 +67,9 @@ class PolicyLock(QToolButton):
         if self._policy is None:
             return
         told = explain(self._policy, self._key.name, str(paths.user_policy_file()))
-        self.popup = _Popup(self)
-        self.popup.details.show_explanation(told)
-        self.popup.open_below(self)
+        popup = _Popup(self)
+        popup.details.show_explanation(told)
+        popup.open_below(self)
 
 
 class _Popup(Card):

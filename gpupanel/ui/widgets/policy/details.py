@@ -26,7 +26,7 @@ class KeyDetails(QWidget):
         self._help = Text(tone=Tone.SECONDARY, wrap=True)
         self._values: dict[str, Text] = {}
         self._names: dict[str, Text] = {}
-        self._beaten = Text(wrap=True)
+        self._beaten = Text(size_px=SMALL_PX, wrap=True)
         self._beaten_name = _name(self.tr("Conflicts"))
         columns = QHBoxLayout()
         columns.setSpacing(24)
@@ -72,7 +72,7 @@ class KeyDetails(QWidget):
         grid.setColumnStretch(1, 1)
         for row, name in enumerate(names):
             self._names[name] = _name(translate("Explanation", name))
-            self._values[name] = Text(wrap=True)
+            self._values[name] = Text(size_px=SMALL_PX, wrap=True)
             grid.addWidget(self._names[name], row, 0, Qt.AlignmentFlag.AlignTop)
             grid.addWidget(self._values[name], row, 1)
         grid.setRowStretch(len(names) + 1, 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QModelIndex, Qt, QTimer, Signal
-from PySide6.QtGui import QKeySequence, QPainter, QPaintEvent, QShortcut, QTextCursor, QTextFormat
+from PySide6.QtGui import QFocusEvent, QKeySequence, QShortcut, QTextCursor, QTextFormat
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPlainTextEdit, QTextEdit
 
 from gpupanel.model.decision import Diagnostic
@@ -107,9 +107,15 @@ class WishEditor(Card):
         self.body.setSpacing(8)
         path = ElidedText(str(self._file.path), tone=Tone.SECONDARY)
         self.body.addWidget(path)
-        self.body.addWidget(self.text, 1)
+        self._frame = framed(self.text)
+        self.text.focused.connect(self._show_focus)
+        self.body.addWidget(self._frame, 1)
         self.body.addWidget(self._faults_card)
         self.body.addLayout(foot)
+
+    def _show_focus(self, has_focus: bool) -> None:
+        self._frame.edge = Tone.ACCENT if has_focus else Tone.BORDER
+        self._frame.update()
 
     def _typed(self) -> None:
         self.save_button.setEnabled(False)
@@ -160,7 +166,13 @@ class WishEditor(Card):
 
 
 class _SourceField(QPlainTextEdit):
-    """Letters of one width; Tab leaves it, as in every other field."""
+    """Letters of one width; Tab leaves it, as in every other field.
+
+    Signals:
+        focused(bool): It has the focus, or not any more.
+    """
+
+    focused = Signal(bool)
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -200,12 +212,15 @@ class _SourceField(QPlainTextEdit):
             self.setTextCursor(self._at(line, column))
             self.setFocus()
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Qt: a field behind the text."""
-        painter = QPainter(self.viewport())
-        painter.fillRect(event.rect(), colour(self.palette(), Tone.SURFACE))
-        painter.end()
-        super().paintEvent(event)
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Qt: the frame shows it."""
+        super().focusInEvent(event)
+        self.focused.emit(True)
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        """Qt: the frame shows it."""
+        super().focusOutEvent(event)
+        self.focused.emit(False)
 
     def _at(self, line: int, column: int) -> QTextCursor:
         block = self.document().findBlockByNumber(line - 1)

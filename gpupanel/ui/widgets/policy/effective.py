@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from gpupanel import paths
-from gpupanel.policy.claims import Level
+from gpupanel.policy.claims import Level, Source
 from gpupanel.policy.explain import explain
 from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS
 from gpupanel.policy.resolve import EffectivePolicy, Setting
@@ -30,14 +31,18 @@ from gpupanel.ui.widgets.text import Text
 if TYPE_CHECKING:
     from PySide6.QtCore import QModelIndex
 
-_DETAILS_PX = 196
+_DETAILS_PX = 212
 _LEAST_DETAILS_PX = 96
 _MOST_ROWS = 40
 _BLANKS = (Cell(""),) * 4
 
 
 class EffectiveView(QWidget):
-    """Read only; the key that is selected stays so when another policy comes."""
+    """Read only; the key that is selected stays so when another policy comes.
+
+    Attributes:
+        head: The filter and how many keys it leaves, for its owner to place.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +56,7 @@ class EffectiveView(QWidget):
         self._count = Text(tone=Tone.SECONDARY, size_px=SMALL_PX)
         columns = [self.tr(t) for t in ("Key", "Value", "Level", "Source", "Status")]
         name = self.tr("Effective policy")
-        self.table = Table(name, columns, (244, 112, 108, 196), _MOST_ROWS)
+        self.table = Table(name, columns, (252, 96, 104, 124), _MOST_ROWS)
         self.table.selectionModel().currentRowChanged.connect(self._chosen)
         self._details = ScrolledDetails(self.tr("Explanation of the selected key"))
         self._details.setMinimumHeight(_LEAST_DETAILS_PX)
@@ -59,14 +64,15 @@ class EffectiveView(QWidget):
         details_card = Card()
         details_card.body.setContentsMargins(1, 1, 1, 1)
         details_card.body.addWidget(self._details)
-        head = QHBoxLayout()
-        head.addWidget(self.filter)
+        self.head = QWidget()
+        head = QHBoxLayout(self.head)
+        head.setContentsMargins(0, 0, 0, 0)
+        head.setSpacing(12)
         head.addWidget(self._count)
-        head.addStretch(1)
+        head.addWidget(self.filter)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(12)
-        column.addLayout(head)
         column.addWidget(framed(self.table), 1)
         column.addWidget(details_card)
 
@@ -115,14 +121,20 @@ class EffectiveView(QWidget):
     def _row(self, setting: Setting) -> tuple[Cell, ...]:
         key = POLICY_KEY_BY_NAME[setting.key]
         quiet = Tone.SECONDARY if setting.source is None else Tone.TEXT
-        source = place_text(setting.source) or self.tr("Built in")
         return (
             Cell(setting.key, help=f"{label_text(key)}: {help_text(key)}"),
             Cell(value_text(setting.key, setting.value)),
             Cell(level_text(setting.level), quiet),
-            Cell(source, quiet, is_path=True),
+            self._source(setting.source),
             self._status(setting),
         )
+
+    def _source(self, source: Source | None) -> Cell:
+        """The name of the file is enough here; the whole way to it is in the help."""
+        if source is None:
+            return Cell(self.tr("Built in"), Tone.SECONDARY)
+        whole = place_text(source)
+        return Cell(re.split(r"[/\\]", whole)[-1], help=whole, is_path=True)
 
     def _status(self, setting: Setting) -> Cell:
         """Who holds it, and whether somebody said something else."""
@@ -132,10 +144,10 @@ class EffectiveView(QWidget):
             for one in setting.overridden
         )
         if is_in_vain(setting):
-            text, tone = self.tr("{0}; yours has no effect").format(text), Tone.WARN
+            text, tone = self.tr("{0}, yours is looser").format(text), Tone.WARN
         elif setting.overridden:
             losers = ", ".join(value_text(setting.key, one.value) for one in setting.overridden)
-            text, tone = self.tr("{0}; overrides {1}").format(text, losers), Tone.WARN
+            text, tone = self.tr("{0}, overrides {1}").format(text, losers), Tone.WARN
         icon_name = "lock" if setting.is_locked else ""
         return Cell(text, tone, why and f"{text}\n{why}", icon_name=icon_name)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Signal, SignalInstance
 from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from gpupanel.policy.key import Kind, PolicyKey, Value
 from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS
 from gpupanel.policy.resolve import EffectivePolicy
+from gpupanel.policy.validate import value_is_valid
+from gpupanel.policy.wishes import as_document
 from gpupanel.ui.theme import SMALL_PX, Tone
 from gpupanel.ui.widgets.card import Card
 from gpupanel.ui.widgets.controls import Button, Choice, NumberField
@@ -39,6 +41,7 @@ class WishForm(Card):
         self._field_of = {key.name: _field(key) for key in POLICY_KEYS}
         for field in self._field_of.values():
             self._fields.addWidget(field)
+            _changed(field).connect(self._judge)
         self._help = Text(tone=Tone.SECONDARY, size_px=SMALL_PX, wrap=True)
         self._in_force = Text(size_px=SMALL_PX, wrap=True)
         self.button = Button(self.tr("Put into the &text"))
@@ -61,9 +64,11 @@ class WishForm(Card):
         return self._field_of[self.key.currentData()]
 
     def show_policy(self, policy: EffectivePolicy) -> None:
-        """Say beside the field what is in force."""
-        self._policy = policy
-        self._show_in_force()
+        """Say beside the field what is in force; what somebody has chosen there stays."""
+        is_first, self._policy = self._policy is None, policy
+        if is_first:
+            self._show_key()
+        self._judge()
 
     def allow(self, is_valid: bool) -> None:
         """A key can only be put into a text that is valid."""
@@ -86,17 +91,25 @@ class WishForm(Card):
         self._fields.setCurrentWidget(self.field)
         self._help.set_text(help_text(key))
         self._trouble.hide()
-        self._show_in_force()
+        if self._policy is not None:
+            _fill(self.field, self._policy.settings[key.name].value)
+        self._judge()
 
-    def _show_in_force(self) -> None:
+    def _judge(self) -> None:
+        """What is in force, and whether the chosen value would have an effect beside it."""
         if self._policy is None:
             return
-        setting = self._policy.settings[self.key.currentData()]
-        value = value_text(setting.key, setting.value)
-        told = self.tr("In force: {0}.").format(value)
+        key = POLICY_KEY_BY_NAME[self.key.currentData()]
+        setting = self._policy.settings[key.name]
+        told, tone = self.tr("In force: {0}."), Tone.TEXT
         if setting.is_locked:
-            told = self.tr("In force: {0}, locked. You can only make it tighter.").format(value)
-        self._in_force.set_text(told)
+            told = self.tr("In force: {0}, locked. You can only make it tighter.")
+            value = _value(key, self.field)
+            if value_is_valid(key.name, as_document(value)) and key.is_looser(value, setting.value):
+                told = self.tr("In force: {0}, locked. A looser value has no effect.")
+                tone = Tone.WARN
+        self._in_force.set_text(told.format(value_text(key.name, setting.value)))
+        self._in_force.set_tone(tone)
 
     def _wish(self) -> None:
         self._trouble.hide()
@@ -129,6 +142,23 @@ def _field(key: PolicyKey) -> Field:
                 field.setPlaceholderText(key.example)
     field.setAccessibleName(key.name)
     return field
+
+
+def _changed(field: Field) -> SignalInstance:
+    if isinstance(field, NumberField):
+        return field.valueChanged
+    return field.textChanged if isinstance(field, LineField) else field.currentIndexChanged
+
+
+def _fill(field: Field, value: Value) -> None:
+    if isinstance(field, NumberField):
+        assert isinstance(value, int)
+        field.setValue(value)
+    elif isinstance(field, LineField):
+        assert isinstance(value, tuple)
+        field.setText(", ".join(value))
+    else:
+        field.setCurrentIndex(field.findData(value))
 
 
 def _value(key: PolicyKey, field: Field) -> Value:
