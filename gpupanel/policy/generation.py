@@ -158,7 +158,7 @@ class LastGood:
             "loosened": loose,
         }
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_durably(self.path, json.dumps(document).encode())
+        write_durably(self.path, json.dumps(document).encode())
 
     def forget(self) -> None:
         """The source is gone, and was not broken: nothing of it is to be kept.
@@ -302,7 +302,7 @@ def _checksum(
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes) -> None:
     """Replace ``path`` in one step, after the content is on the disk."""
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:

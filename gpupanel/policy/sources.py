@@ -155,7 +155,7 @@ class UserSource:
     def read(self) -> Reading:
         """The wishes, or nothing where there is no file."""
         try:
-            raw = plain_read(self.path, MAX_FILE_BYTES, _own_uid())
+            raw = plain_read(self.path, MAX_FILE_BYTES, own_uid())
             return Reading(parse(raw, str(self.path), Scope.USER), True)
         except FileNotFoundError:
             return Reading()
@@ -234,7 +234,7 @@ def _registry() -> RegistrySource | None:
         return None
 
 
-def _own_uid() -> int | None:
+def own_uid() -> int | None:
     """Who runs this process; None on Windows, which has no such number."""
     if sys.platform == "win32":
         return None

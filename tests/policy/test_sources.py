@@ -129,7 +129,7 @@ def test_somebody_else_s_file_makes_no_wishes(
     sources: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(sources.user.path.parent, sources.user.path.name, 30)
-    monkeypatch.setattr(module, "_own_uid", lambda: -1)
+    monkeypatch.setattr(module, "own_uid", lambda: -1)
     reading = sources.user.read()
     assert reading.claims == ()
     assert [one.code for one in reading.diagnostics] == ["GP021"]

@@ -8,11 +8,11 @@ from pathlib import Path
 from gpupanel.cli.exit_codes import ExitCode
 from gpupanel.cli.policy import IN_FORCE
 from gpupanel.cli.policy.report import print_refusal
-from gpupanel.cli.policy.show import shown
 from gpupanel.cli.text import columns
 from gpupanel.model.errors import PolicyInvalid
 from gpupanel.policy.claims import Asker, statements_for
 from gpupanel.policy.compare import changes
+from gpupanel.policy.explain import shown
 from gpupanel.policy.generation import load
 from gpupanel.policy.parse import parse_machine
 from gpupanel.policy.resolve import EffectivePolicy, Setting, resolve

@@ -9,9 +9,9 @@ from gpupanel.cli.policy.report import exit_code, print_diagnostics, print_refus
 from gpupanel.cli.text import columns
 from gpupanel.model.errors import PolicyInvalid
 from gpupanel.policy.claims import Overridden
+from gpupanel.policy.explain import place, shown
 from gpupanel.policy.faults import printable
 from gpupanel.policy.generation import load
-from gpupanel.policy.key import Value, value_text
 from gpupanel.policy.resolve import EffectivePolicy, Setting
 from gpupanel.policy.sources import ExtraSource, Sources
 
@@ -31,11 +31,6 @@ def run(sources: Sources, extra: Path | None, *, as_json: bool) -> int:
     return exit_code(policy.diagnostics)
 
 
-def shown(value: Value) -> str:
-    """A value in a table; a list without brackets."""
-    return (", ".join(value) or "none") if isinstance(value, tuple) else value_text(value)
-
-
 def _table(policy: EffectivePolicy) -> str:
     """Below each setting what it overrides."""
     rows = [("KEY", "VALUE", "LEVEL", "SOURCE", "STATUS")]
@@ -50,10 +45,9 @@ _Row = tuple[str, str, str, str, str]
 
 def _setting_row(setting: Setting) -> _Row:
     status = "locked" if setting.is_locked else ""
-    source = printable(str(setting.source or "built in"))
-    return setting.key, shown(setting.value), setting.level.value, source, status
+    return setting.key, shown(setting.value), setting.level.value, place(setting), status
 
 
 def _overridden_row(claim: Overridden) -> _Row:
-    source = printable(str(claim.source or "built in"))
-    return "  overrides", shown(claim.value), claim.level.value, source, printable(claim.why)
+    why = printable(claim.why)
+    return "  overrides", shown(claim.value), claim.level.value, place(claim), why
