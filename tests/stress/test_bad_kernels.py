@@ -30,7 +30,9 @@ class Sabotage:
     def prepare(self, report):
         self.program = cl.Program(self.device.context, KERNEL).build()
         self.kernel = cl.Kernel(self.program, "work")
-        self.buffer = cl.Buffer(self.device.context, cl.mem_flags.READ_WRITE, 4096)
+        zeros = np.zeros(1024, np.uint32)
+        flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
+        self.buffer = cl.Buffer(self.device.context, flags, hostbuf=zeros)
     def self_test(self, vectors=None):
         return []
     def cost(self):
