@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
@@ -93,6 +92,7 @@ class PolicyPage(Page):
         wanted = {_IN_FORCE: self.effective, _DECISIONS: self._decisions_view}
         self._stack.setCurrentWidget(wanted.get(view, self.wishes))
         self.effective.head.setVisible(view == _IN_FORCE)
+        self._show_faults()
 
     def _show_policy(self, policy: EffectivePolicy) -> None:
         text, tone = self._state_sentence(policy)
@@ -101,14 +101,16 @@ class PolicyPage(Page):
             text, tone = f"{text} {loosened.format(', '.join(policy.loosened))}", Tone.WARN
         self._state.set_tone(tone)
         self._state.set_text(text)
-        self._show_faults(policy.diagnostics)
+        self._show_faults()
         self.effective.show_policy(policy)
         if self.wishes is not None:
             self.wishes.show_policy(policy)
 
-    def _show_faults(self, diagnostics: Sequence[Diagnostic]) -> None:
+    def _show_faults(self) -> None:
+        """Above what is in force; who edits sees the faults of that text."""
+        diagnostics = self._shown.diagnostics if self._shown is not None else ()
         self._faults.set_rows([_fault_row(fault) for fault in diagnostics])
-        self._faults_card.setVisible(bool(diagnostics))
+        self._faults_card.setVisible(bool(diagnostics) and self.views.value == _IN_FORCE)
 
     def _state_sentence(self, policy: EffectivePolicy) -> tuple[str, Tone]:
         """The state in words that a person understands."""

@@ -284,8 +284,8 @@ class Table(QTableView):
         return QSize(640, 28 + rows * self._row_height)
 
     def minimumSizeHint(self) -> QSize:
-        """Qt: header and three rows."""
-        rows = min(max(self._cells.rowCount(), 1), 3)
+        """Qt: header and three rows, if there may be as many."""
+        rows = min(max(self._cells.rowCount(), 1), 3, self._max_rows)
         return QSize(320, 28 + rows * self._row_height)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:

@@ -45,7 +45,7 @@ class WishEditor(Card):
         self.text.textChanged.connect(self._typed)
         self._verdict = Text(wrap=True)
         where = [self.tr("Line"), self.tr("Fault")]
-        self.faults = Table(self.tr("Faults in your policy file"), where, (72,), 3, lines=2)
+        self.faults = Table(self.tr("Faults in your policy file"), where, (72,), 2, lines=2)
         self.faults.selectionModel().currentRowChanged.connect(self._go_to)
         self._faults_card = framed(self.faults)
         self.reload_button = Button(self.tr("&Reload"))
