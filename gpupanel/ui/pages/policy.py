@@ -89,8 +89,9 @@ class PolicyPage(Page):
             self._stack.addWidget(self.wishes)
             if self._shown is not None:
                 self.wishes.show_policy(self._shown)
-        wanted = {_IN_FORCE: self.effective, _DECISIONS: self._decisions_view}
-        self._stack.setCurrentWidget(wanted.get(view, self.wishes))
+        shown = {_IN_FORCE: self.effective, _DECISIONS: self._decisions_view}.get(view, self.wishes)
+        assert shown is not None
+        self._stack.setCurrentWidget(shown)
         self.effective.head.setVisible(view == _IN_FORCE)
         self._show_faults()
 
