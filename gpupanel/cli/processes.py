@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from math import floor
 from typing import Any
 
 from gpupanel.cli.exit_codes import ExitCode
@@ -73,7 +74,7 @@ def _explain(client: Client, params: Mapping[str, Any], arguments: argparse.Name
 def _explanation(sample: ProcessSample, verdict: Verdict) -> str:
     head = (
         f"{printable(sample.name)} (pid {sample.pid}): {verdict.standing.value}, "
-        f"class {verdict.process_class.value}, probability of mining {verdict.posterior:.4f}"
+        f"class {verdict.process_class.value}, probability of mining {_cut(verdict.posterior):.4f}"
     )
     lines = [head]
     if verdict.protected:
@@ -84,6 +85,11 @@ def _explanation(sample: ProcessSample, verdict: Verdict) -> str:
     ]
     lines.append(columns([REASONS, *rows]) if rows else "nothing speaks for mining or against it")
     return "\n".join(lines)
+
+
+def _cut(posterior: float) -> float:
+    """To four digits, and never up: only what is certain is 1."""
+    return floor(posterior * 10_000) / 10_000
 
 
 def _print(params: Mapping[str, Any], arguments: argparse.Namespace) -> None:

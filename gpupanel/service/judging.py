@@ -75,7 +75,7 @@ class Judging:
         self._waiting: _Seen | None = None
         self._policy: EffectivePolicy | None = None
         self._turn = threading.Condition()
-        self._stopped = False
+        self._is_judging = self._stopped = False
         self._next_look_s = 0.0
         self.methods: Mapping[str, Method] = {
             "explain": self._explain,
@@ -92,7 +92,7 @@ class Judging:
         """Returns when the thread has ended."""
         with self._turn:
             self._stopped = True
-            self._turn.notify()
+            self._turn.notify_all()
         self._thread.join()
 
     def obey(self, policy: EffectivePolicy) -> None:
@@ -110,7 +110,13 @@ class Judging:
         seen = _Seen(tuple(samples), _bus(snapshot), now_s)
         with self._turn:
             self._waiting = seen
-            self._turn.notify()
+            self._turn.notify_all()
+
+    def wait_until_judged(self) -> None:
+        """Returns when what was offered last was judged, or the thread was stopped."""
+        with self._turn:
+            while (self._waiting is not None or self._is_judging) and not self._stopped:
+                self._turn.wait()
 
     def judged(self, samples: Sequence[ProcessSample]) -> tuple[ProcessSample, ...]:
         """The same with what is thought of each, without the evidence."""
@@ -129,7 +135,11 @@ class Judging:
                 seen, self._waiting = self._waiting, None
                 if self._stopped or seen is None:
                     return
+                self._is_judging = True
             self._judge(seen)
+            with self._turn:
+                self._is_judging = False
+                self._turn.notify_all()
 
     def _judge(self, seen: _Seen) -> None:
         self._take_policy()

@@ -24,6 +24,7 @@ from gpupanel.model.gpu import (
     Unavailable,
 )
 from gpupanel.model.metrics import METRICS
+from gpupanel.model.verdict import Verdict
 from gpupanel.model.workload import Run
 from gpupanel.policy.decide import decide_run
 from gpupanel.policy.resolve import EffectivePolicy
@@ -37,6 +38,9 @@ POINTS = round(HISTORY_S / INTERVAL_S)
 _DECISIONS = 50
 _SLACK_S = 0.1
 """A tick that comes this much early is still the tick of its second."""
+
+ProcessKey = tuple[int, int]
+"""Pid and start."""
 
 Series = deque["float | None"]
 """One value per tick, oldest first; None where there was no tick or no value."""
@@ -75,6 +79,8 @@ class Store(QObject):
         past: What the agent remembers.
         processes: Who uses the GPUs; None while nobody asked or the agent did not tell yet.
         hidden_processes: How many could not be looked into, and why.
+        explained: The process that somebody asked about and its verdict with the evidence; a
+            reason in the verdict's place while or where there is none.
         decisions: Newest first, at most 50.
         link_state: How it stands with the agent.
         link_reason: Why the agent was lost.
@@ -94,6 +100,7 @@ class Store(QObject):
         self.past = Past(agent, self)
         self.processes: tuple[ProcessSample, ...] | None = None
         self.hidden_processes: tuple[str, ...] = ()
+        self.explained: tuple[ProcessKey, Verdict | str] | None = None
         self.gpus: tuple[GpuInfo, ...] | None = None
         self.backends: tuple[Backend, ...] = ()
         self.policy: EffectivePolicy | None = None
@@ -135,7 +142,7 @@ class Store(QObject):
         self.link_state, self.link_reason = state, reason
         if state is not LinkState.RUNNING:
             self._samples.clear()
-            self.processes = None
+            self.processes = self.explained = None
             self.past.forget()
         self.changed.emit()
 
@@ -181,6 +188,38 @@ class Store(QObject):
         """Who uses the GPUs now."""
         self.processes, self.hidden_processes = tuple(processes), tuple(hidden)
         self.changed.emit()
+
+    def explain(self, key: ProcessKey) -> None:
+        """Ask for the evidence on one process; ``explained`` tells when it is there."""
+        if self._agent is None:
+            return
+        if self.explained is None or self.explained[0] != key:
+            self.explained = key, self.tr("asking the agent")
+
+        def take(result: Mapping[str, Any]) -> None:
+            document = result["judgement"]
+            none_yet = self.tr("it did no work on a GPU yet, so nobody looked into it")
+            self._explain(key, none_yet if document is None else Verdict.from_json(document))
+
+        params = {"pid": key[0], "started": key[1]}
+        self._agent.ask("explain", params, take, lambda reason: self._explain(key, reason))
+
+    def object_to(self, key: ProcessKey) -> None:
+        """The user says that this program does not mine; a refusal is shown in its place."""
+        if self._agent is not None:
+            params = {"pid": key[0], "started": key[1]}
+            self._agent.ask(
+                "object",
+                params,
+                lambda _: self.explain(key),
+                lambda reason: self._explain(key, reason),
+            )
+
+    def _explain(self, key: ProcessKey, verdict: Verdict | str) -> None:
+        """Of a process that nobody asks about any more, nothing."""
+        if self.explained is not None and self.explained[0] == key:
+            self.explained = key, verdict
+            self.changed.emit()
 
     def set_policy(self, document: Mapping[str, Any]) -> None:
         """The policy in force as the agent resolved it."""

@@ -13,7 +13,7 @@ from gpupanel.model.gpu import ProcessKind, ProcessSample, Unavailable
 from gpupanel.model.verdict import Standing
 from tests.detection.harness import miners
 
-IDLE = ProcessSample("GPU-1", 1, 1, "x", "mara", ProcessKind.COMPUTE, 0.0, 0.0)
+IDLE = ProcessSample("GPU-1", 2, 1, "x", "mara", ProcessKind.COMPUTE, 0.0, 0.0)
 UNTOLD = replace(IDLE, utilization_percent=Unavailable("the driver does not count it"))
 MINER = next(iter(miners())).facts
 
@@ -52,8 +52,8 @@ def test_who_never_worked_on_a_gpu_is_not_looked_into() -> None:
     assert looked.look([IDLE], {}, 1.0, 1.0) == {}
     assert reader.asked == []
     busy = replace(IDLE, utilization_percent=2.0)
-    assert set(looked.look([busy], {}, 2.0, 2.0)) == {(1, 1)}
-    assert set(looked.look([IDLE], {}, 3.0, 3.0)) == {(1, 1)}
+    assert set(looked.look([busy], {}, 2.0, 2.0)) == {(2, 1)}
+    assert set(looked.look([IDLE], {}, 3.0, 3.0)) == {(2, 1)}
 
 
 def test_where_the_driver_does_not_count_a_context_that_computes_is_enough() -> None:
@@ -75,7 +75,7 @@ def test_the_quiet_are_read_seldom_and_the_suspected_each_time() -> None:
 
 def test_a_look_that_takes_too_long_goes_on_at_the_next() -> None:
     reader = Reader(cost_s=0.06)
-    crowd = [replace(IDLE, pid=pid, utilization_percent=9.0) for pid in range(1, 11)]
+    crowd = [replace(IDLE, pid=pid, utilization_percent=9.0) for pid in range(2, 12)]
     looked = detector(reader)
     first = looked.look(crowd, {}, 1.0, 1.0)
     assert len(first) == len(reader.asked) == 2
@@ -128,10 +128,10 @@ def test_since_when_stands_until_the_standing_changes() -> None:
     looked = detector(reader)
     busy = replace(IDLE, utilization_percent=50.0)
     since = [
-        looked.look([busy], {}, now_s, 1000 + now_s)[1, 1].since_unix_s for now_s in (1.0, 4.0)
+        looked.look([busy], {}, now_s, 1000 + now_s)[2, 1].since_unix_s for now_s in (1.0, 4.0)
     ]
     reader.facts = MINER
-    since.append(looked.look([busy], {}, 7.0, 1007.0)[1, 1].since_unix_s)
+    since.append(looked.look([busy], {}, 7.0, 1007.0)[2, 1].since_unix_s)
     assert since == [1001.0, 1001.0, 1007.0]
 
 

@@ -168,7 +168,7 @@ def test_an_interpreter_is_its_script(start: Start, tmp_path: Path) -> None:
 
 
 def test_a_launcher_is_read_up_to_the_shell(start: Start) -> None:
-    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLEEPER!r}])"
+    child = f"import subprocess; subprocess.run([{sys.executable!r}, '-c', {SLEEPER!r}])"
     parent, _ = start(["launch", "-c", child, "--pool", "x"])
     children = [
         int(name) for name in os.listdir("/proc") if name.isdecimal() and _ppid(name) == parent.pid
