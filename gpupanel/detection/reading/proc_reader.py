@@ -52,6 +52,10 @@ class _Stat:
     started: int
 
 
+_WITHOUT_WAITING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+"""A pipe or a terminal in a file's place must not hold us; Windows knows neither."""
+
+
 class ProcReader:
     """Reads processes one after the other; ``begin_look`` before each round of them."""
 
@@ -187,7 +191,7 @@ class ProcReader:
         if self._is_far(where):
             return ""
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+            descriptor = os.open(path, _WITHOUT_WAITING)
         except (OSError, ValueError):
             return ""
         try:
@@ -257,7 +261,7 @@ def _target(link: str) -> str:
 def _read(path: str, most_bytes: int) -> bytes:
     """Up to so many bytes; empty where there is nothing to read or no right to."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY)
     except OSError:
         return b""
     blocks: list[bytes] = []

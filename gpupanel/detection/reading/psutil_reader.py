@@ -146,7 +146,8 @@ def _started(process: psutil.Process) -> int:
     """As ``backends.linux.proc.Identity.started`` counts on each system."""
     if sys.platform == "win32":
         return round(process.create_time() * 1e6) * 10 + _FILETIME_OF_1970
-    return 0
+    else:  # noqa: RET505 - for mypy, to which the rest does not exist on Windows
+        return 0
 
 
 def _arguments(process: psutil.Process) -> tuple[str, ...]:

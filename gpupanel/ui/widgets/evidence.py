@@ -109,9 +109,9 @@ class EvidenceCard(Card):
         self._show_verdict(verdict)
 
     def _show_verdict(self, verdict: Verdict | str) -> None:
-        is_known = isinstance(verdict, Verdict)
-        self.table.setVisible(is_known and bool(verdict.evidence))
-        self.object_button.setVisible(is_known and verdict.may_object)
+        known = verdict if isinstance(verdict, Verdict) else None
+        self.table.setVisible(known is not None and bool(known.evidence))
+        self.object_button.setVisible(known is not None and known.may_object)
         if isinstance(verdict, str):
             self._sentence.set_text(fmt.sentence(verdict))
             return
