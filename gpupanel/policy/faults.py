@@ -66,7 +66,7 @@ FAULTS: Mapping[Fault, str] = {
     Fault.NOBODY: "A scope names no users and no groups.",
     Fault.UNREADABLE: "The file or directory cannot be read.",
     Fault.INSECURE: "Somebody other than the administrator can change the file or its way.",
-    Fault.TOO_MANY_FILES: "There are more than 64 policy files.",
+    Fault.TOO_MANY_FILES: "There are more than 96 policy files.",
     Fault.KEPT_LAST_GOOD: "A source is broken: what it last said when it was good stays in force.",
     Fault.NONE_LAST_GOOD: "A source is broken, and what it last said when it was good is unknown.",
     Fault.NOT_REMEMBERED: "The last good policy cannot be written down or is damaged.",

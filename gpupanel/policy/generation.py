@@ -36,7 +36,7 @@ from gpupanel.policy.sources import ExtraSource, Reading, Sources
 from gpupanel.policy.validate import value_is_valid
 
 _MAX_BYTES = 4 * 1024 * 1024
-"""More than 64 files can say."""
+"""More than 96 files can say."""
 
 
 def load(sources: Sources, extra: ExtraSource | None = None) -> EffectivePolicy:

@@ -25,7 +25,7 @@ from gpupanel.policy.trusted_file import ROOT_ONLY, Trust, plain_read, safe_name
 if sys.platform == "win32":
     from gpupanel.policy.win32_registry import open_machine_key
 
-MAX_FILES = 64
+MAX_FILES = 96
 """Most drop-ins of one machine."""
 
 
