@@ -182,6 +182,7 @@ def test_a_wish_is_written_by_the_window_and_only_there(feed: Any, wish_path: Pa
     editor = open_wishes(page)
     assert "There is no file yet" in spoken(editor)
     form = page.wishes.form
+    assert form.field.currentText() == "enforce"  # what is in force is proposed
     form.key.setCurrentIndex(form.key.findData("stress.max_run_seconds"))
     assert form.field.value() == 60
     form.field.setValue(20)
@@ -207,6 +208,7 @@ def test_faults_are_told_while_one_types_and_cannot_be_saved(
         editor.text.moveCursor(editor.text.textCursor().MoveOperation.End)
         QTest.keyClicks(editor.text, "max_eficiency = 3")
         assert not editor.save_button.isEnabled()
+    assert not editor.save_button.isEnabled()
     told = spoken(editor)
     assert "Not valid. It cannot be saved like this." in told
     assert "5:1" in told
@@ -301,6 +303,12 @@ def test_nothing_is_cut_in_any_view(
     for _ in range(4):
         qapp.processEvents()
     assert (nameless(bench.window), cut(bench.window)) == ([], [])
+
+
+def test_a_wish_that_replaces_another_of_ones_own_is_not_in_vain(feed: Any) -> None:
+    both = "schema = 1\n[recommended.mining]\nmax_efficiency_percent = 80\n" + TIGHTER[11:]
+    page = feed(b"schema = 1\n", both)
+    assert status_of(page, CAP).replace("\u00a0", " ") == "Yours, overrides 80 %"
 
 
 @pytest.mark.parametrize("key", [key.name for key in POLICY_KEYS])
