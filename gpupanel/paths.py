@@ -44,6 +44,11 @@ def user_state_dir() -> Path:
     return Path(appdirs.user_state_dir(_APP, appauthor=False))
 
 
+def user_objections_file() -> Path:
+    """The programs of which this user said that they do not mine."""
+    return user_state_dir() / "not_mining.json"
+
+
 def user_data_dir() -> Path:
     """What this user's gpupanel keeps for good: the history of readings."""
     import appdirs

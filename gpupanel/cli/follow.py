@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gpupanel.cli.progress import Report
 from gpupanel.ipc.client import Client
 from gpupanel.model.decision import Verb
-from gpupanel.model.errors import ServiceUnreachable
+from gpupanel.model.errors import ProtocolError, ServiceUnreachable
 from gpupanel.model.gpu import GpuInfo, Snapshot
 from gpupanel.model.workload import Event, Failed, Finished, Run
 from gpupanel.policy.decide import decide_run
@@ -56,15 +57,22 @@ class Follower:
         self._client.call("subscribe", {"topic": "snapshots", "interval_s": GUARD_INTERVAL_S})
         self._client.call("subscribe", {"topic": "policy"})
         self._report = report
-        threading.Thread(target=self._feed, name="guard-feed", daemon=True).start()
         with report:
             for one in self._followed:
                 one.runner.start()
+                self._declare(one)
+            threading.Thread(target=self._feed, name="guard-feed", daemon=True).start()
             while not all(one.over.is_set() for one in self._followed):
                 self._wait_for_one()
         for one in self._followed:
             one.runner.close()
         return [one.recorder.record() for one in self._followed]
+
+    def _declare(self, one: _Followed) -> None:
+        """An agent that does not believe it judges the worker as it would anybody's process."""
+        with suppress(ProtocolError):
+            params = {"pid": one.runner.pid, "workload": one.run.workload}
+            self._client.call("declare", params)
 
     def _wait_for_one(self) -> None:
         waiting = next(one for one in self._followed if not one.over.is_set())

@@ -1,4 +1,4 @@
-"""``gpupanelctl processes``: who uses the GPUs, and how much."""
+"""``gpupanelctl processes``: who uses the GPUs, how much, and whether it mines and why."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from math import floor
 from typing import Any
 
 from gpupanel.cli.exit_codes import ExitCode
 from gpupanel.cli.text import columns
 from gpupanel.ipc.client import Client
 from gpupanel.model.gpu import ProcessSample, Reading, Unavailable
+from gpupanel.model.verdict import Verdict
 
 UNKNOWN = "–"
-HEADING = ("GPU", "PID", "USER", "NAME", "TYPE", "GPU%", "MEMORY")
+HEADING = ("GPU", "PID", "USER", "NAME", "TYPE", "CLASS", "VERDICT", "GPU%", "MEMORY")
+REASONS = ("WEIGHT", "FAMILY", "READ FROM", "EVIDENCE")
 MIB = 1 << 20
 
 LOOKS_FOR_RATES = 2
@@ -26,7 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document a look")
     parser.add_argument("--gpu", metavar="ID", help="only the processes of this GPU")
     parser.add_argument("--interval", type=_interval_s, default=1.0, metavar="SECONDS")
-    parser.add_argument("--watch", action="store_true", help="keep printing")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--watch", action="store_true", help="keep printing")
+    chosen.add_argument(
+        "--explain", type=int, metavar="PID", help="print why a process is thought to mine or not"
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -36,12 +43,53 @@ def main(arguments: argparse.Namespace) -> int:
         for look, (_, params) in enumerate(client.notifications(), start=1):
             if look < LOOKS_FOR_RATES:
                 continue
+            if arguments.explain is not None:
+                return _explain(client, params, arguments)
             _print(params, arguments)
             for reason in params.get("hidden", ()):
                 print(reason, file=sys.stderr)
             if not arguments.watch:
                 break
     return ExitCode.OK
+
+
+def _explain(client: Client, params: Mapping[str, Any], arguments: argparse.Namespace) -> ExitCode:
+    """The verdict on one process with its evidence, line by line."""
+    pid = arguments.explain
+    found = [entry for entry in params["processes"] if entry["pid"] == pid]
+    if not found:
+        print(f"gpupanelctl: process {pid} uses no GPU that can be seen", file=sys.stderr)
+        return ExitCode.NOT_WELL
+    asked = {"pid": pid, "started": found[0]["started"]}
+    document = client.call("explain", asked)["judgement"]
+    if arguments.json:
+        print(json.dumps({"pid": pid, "name": found[0]["name"], "judgement": document}))
+    elif document is None:
+        print(f"process {pid} did no work on a GPU yet, so nobody looked into it")
+    else:
+        print(_explanation(ProcessSample.from_json(found[0]), Verdict.from_json(document)))
+    return ExitCode.OK
+
+
+def _explanation(sample: ProcessSample, verdict: Verdict) -> str:
+    head = (
+        f"{printable(sample.name)} (pid {sample.pid}): {verdict.standing.value}, "
+        f"class {verdict.process_class.value}, probability of mining {_cut(verdict.posterior):.4f}"
+    )
+    lines = [head]
+    if verdict.protected:
+        lines.append(f"never held: {printable(verdict.protected)}")
+    rows = [
+        (f"{line.weight_nats:+.1f}", line.family.value, line.source.value, printable(line.text))
+        for line in verdict.evidence
+    ]
+    lines.append(columns([REASONS, *rows]) if rows else "nothing speaks for mining or against it")
+    return "\n".join(lines)
+
+
+def _cut(posterior: float) -> float:
+    """To four digits, and never up: only what is certain is 1."""
+    return floor(posterior * 10_000) / 10_000
 
 
 def _print(params: Mapping[str, Any], arguments: argparse.Namespace) -> None:
@@ -69,8 +117,10 @@ def _row(sample: ProcessSample) -> tuple[str, ...]:
         sample.gpu_id,
         str(sample.pid),
         sample.user or UNKNOWN,
-        _printable(sample.name),
+        printable(sample.name),
         sample.kind.value,
+        sample.verdict.process_class.value if sample.verdict else UNKNOWN,
+        sample.verdict.standing.value if sample.verdict else UNKNOWN,
         _text(sample.utilization_percent, 1, "{:.0f} %"),
         _text(sample.memory_used_bytes, MIB, "{:.0f} MiB"),
     )
@@ -80,7 +130,7 @@ def _text(reading: Reading, unit: int, form: str) -> str:
     return UNKNOWN if isinstance(reading, Unavailable) else form.format(reading / unit)
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """A process chooses its name, and might choose one that moves the cursor."""
     return "".join(letter if letter.isprintable() else "?" for letter in name)
 

@@ -17,6 +17,9 @@ Methods (params -> result):
     events {SPAN}                      -> {events: [EventRecord], complete} oldest first
     energy {SPAN}                      -> {since_unix_s, gpus: {gpu: {joules, measured_s}}}
     sleep {}                           -> {sleep: {gpu: SleepRecord}}
+    explain {pid, started}             -> {judgement: Verdict with its evidence, or null}
+    object {pid, started}              -> {}; its user says that this program does not mine
+    declare {pid, workload}            -> {}; a worker of the caller's own, checked by the kernel
     subscribe {topic[, interval_s]}    -> {subscription}; topics: snapshots, gpus, policy,
                                           processes, events
     unsubscribe {subscription}         -> {}

@@ -16,11 +16,17 @@ from typing import IO, Any
 
 from gpupanel.ipc import protocol
 from gpupanel.ipc.protocol import ErrorCode
-from gpupanel.model.errors import HistoryRefused, ProtocolError
+from gpupanel.model.errors import HistoryRefused, ObjectionRefused, ProtocolError
 
 Method = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Takes params; raises KeyError, TypeError or ValueError when they are wrong, HistoryRefused when
-there is nothing to answer from."""
+there is nothing to answer from, ObjectionRefused when policy does not let a user object."""
+
+_REFUSALS: Mapping[type[Exception], ErrorCode] = {
+    ProtocolError: ErrorCode.VERSION,
+    HistoryRefused: ErrorCode.NO_HISTORY,
+    ObjectionRefused: ErrorCode.DENIED,
+}
 
 MAX_WAITING_MESSAGES = 256
 EARLY_S = 0.05
@@ -117,10 +123,8 @@ class Connection:
             return protocol.error(number, ErrorCode.UNKNOWN_METHOD, f"there is no method {name}")
         try:
             return protocol.result(number, method(params))
-        except ProtocolError as reason:
-            return protocol.error(number, ErrorCode.VERSION, str(reason))
-        except HistoryRefused as reason:
-            return protocol.error(number, ErrorCode.NO_HISTORY, str(reason))
+        except tuple(_REFUSALS) as reason:
+            return protocol.error(number, _REFUSALS[type(reason)], str(reason))
         except (KeyError, TypeError, ValueError) as reason:
             return protocol.error(number, ErrorCode.INVALID_PARAMS, f"{name}: {reason!r}")
 

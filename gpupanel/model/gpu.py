@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from gpupanel.model.verdict import Verdict
+
 GpuId = str
 """Stable over restarts: ``GPU-<uuid>`` from NVML, ``cpu`` for the processor."""
 
@@ -223,6 +225,8 @@ class ProcessSample:
         utilization_percent: Of the engine that it uses most.
         engines: Utilization by the driver's own name of the engine: gfx, compute, dec.
         started_unix_s: ``started`` on the wall clock; None where it is not known.
+        verdict: Whether it mines, without the evidence; None while nobody looked, or where it
+            never worked on a GPU.
     """
 
     gpu_id: GpuId
@@ -235,9 +239,11 @@ class ProcessSample:
     utilization_percent: Reading
     engines: Mapping[str, float] = field(default_factory=dict)
     started_unix_s: float | None = None
+    verdict: Verdict | None = None
 
     def as_json(self) -> dict[str, Any]:
         """One entry of ``gpupanelctl processes --json``; a value that is not known is null."""
+        judged = self.verdict
         return {
             "gpu": self.gpu_id,
             "pid": self.pid,
@@ -249,6 +255,10 @@ class ProcessSample:
             "memory_used_bytes": _or_none(self.memory_used_bytes),
             "utilization_percent": _or_none(self.utilization_percent),
             "engines": dict(self.engines),
+            "class": judged and judged.process_class.value,
+            "verdict": judged and judged.standing.value,
+            "posterior": judged and judged.posterior,
+            "judgement": judged and judged.as_json(),
             "unavailable": {
                 key: reading.reason
                 for key, reading in (
@@ -263,6 +273,7 @@ class ProcessSample:
     def from_json(cls, document: Mapping[str, Any]) -> ProcessSample:
         """Inverse of ``as_json``."""
         why = document["unavailable"]
+        judged = document["judgement"]
 
         def reading(key: str) -> Reading:
             value: float | None = document[key]
@@ -279,6 +290,7 @@ class ProcessSample:
             utilization_percent=reading("utilization_percent"),
             engines=document["engines"],
             started_unix_s=document["started_unix_s"],
+            verdict=None if judged is None else Verdict.from_json(judged),
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpupanel.model.decision import Diagnostic
 from gpupanel.policy.claims import (
@@ -24,7 +24,9 @@ from gpupanel.policy.claims import (
 )
 from gpupanel.policy.key import PolicyKey
 from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS
-from gpupanel.policy.machine import Said, by_key, implied_switches
+
+if TYPE_CHECKING:
+    from gpupanel.policy.machine import Said
 
 
 class PolicyState(StrEnum):
@@ -160,6 +162,9 @@ def resolve(
         diagnostics: Carried along.
         loosened: Carried along.
     """
+    # Not above: whoever shows a policy that somebody else resolved does without.
+    from gpupanel.policy.machine import Said, by_key, implied_switches
+
     extra = (*implied_switches(extra), *extra)
     said = by_key(machine)
     settings = {

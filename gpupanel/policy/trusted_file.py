@@ -80,6 +80,23 @@ def safe_names(directory: Path, trust: Trust) -> list[str]:
             return os.listdir(fd)
 
 
+def safe_identity(path: Path, trust: Trust = ROOT_ONLY) -> tuple[int, int] | None:
+    """Device and inode of what only ``trust.uid`` can change; None for all else.
+
+    On Windows always None: access lists are not looked at.
+    """
+    if sys.platform == "win32":
+        return None
+    else:  # noqa: RET505 - for mypy, to which the rest does not exist on Windows
+        with ExitStack() as opened:
+            try:
+                walked_fd = _walk(path, trust, opened)
+            except (PolicyInvalid, OSError):
+                return None
+            status = None if walked_fd is None else os.fstat(walked_fd)
+            return None if status is None else (status.st_dev, status.st_ino)
+
+
 def plain_read(path: Path, max_bytes: int, owner_uid: int | None = None) -> bytes:
     """The content of a regular file, whatever its way: for files that can only tighten.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 from gpupanel import __version__
@@ -18,7 +19,7 @@ from gpupanel.ipc import protocol
 from gpupanel.ipc.server import Connection, Method
 from gpupanel.model.errors import ProtocolError
 from gpupanel.model.event import EventRecord
-from gpupanel.model.gpu import GpuInfo, Reading, Sample, Snapshot, Unavailable
+from gpupanel.model.gpu import GpuInfo, ProcessSample, Reading, Sample, Snapshot, Unavailable
 from gpupanel.model.metrics import METRICS
 from gpupanel.policy import generation
 from gpupanel.policy.sources import Sources
@@ -27,6 +28,7 @@ from gpupanel.sampling.ledger import HeldMinute, Ledger, set_by
 from gpupanel.sampling.sampler import Sampler
 from gpupanel.sampling.store import Store
 from gpupanel.sampling.transitions import Transitions
+from gpupanel.service.judging import Judging
 from gpupanel.service.memory import Memory
 
 TOPICS = {"snapshots", "gpus", "policy", "processes", "events"}
@@ -61,6 +63,7 @@ class Daemon:
         sources: Sources,
         store: Store | None = None,
         find_gpus: Callable[[], Opened] = open_backends,
+        objections_file: Path | None = None,
     ) -> None:
         """Open nothing yet.
 
@@ -69,6 +72,7 @@ class Daemon:
             sources: Where policy is read from.
             store: Remembers on disk; None forgets at the end.
             find_gpus: Opens the driver stacks, or a recording in their place.
+            objections_file: Remembers which programs do not mine; None forgets at the end.
         """
         self._scope = scope
         self._sources = sources
@@ -80,6 +84,7 @@ class Daemon:
         self._next_memory_s = 0.0
         self._next_ledger_s = 0.0
         self._memory = Memory(store.path if store else None)
+        self._judging = Judging(self._on_event, objections_file)
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._history = History()
@@ -93,6 +98,7 @@ class Daemon:
             "limits": self._limits,
             "note": self._note,
             **self._memory.methods,
+            **self._judging.methods,
             "sleep": self._sleep,
         }
 
@@ -100,8 +106,10 @@ class Daemon:
         """Look for GPUs, read the policy, begin to sample."""
         self._watch = generation.PolicyWatch(self._sources)
         self._effective = generation.load(self._sources)
+        self._judging.obey(self._effective)
         self._sampler = Sampler(self._find_gpus())
         self._told_gpus = self._gpus({})
+        self._judging.start()
         self._thread = threading.Thread(target=self._sample, name="sampler")
         self._thread.start()
 
@@ -115,9 +123,10 @@ class Daemon:
             self._connections.remove(connection)
 
     def stop(self) -> None:
-        """End sampling; returns when the thread has."""
+        """End sampling and judging; returns when the threads have."""
         self._stop.set()
         self._thread.join()
+        self._judging.stop()
 
     def _sample(self) -> None:
         self._stop.wait(PRIMING_S)
@@ -146,7 +155,7 @@ class Daemon:
         self._remember(snapshot)
         for event in self._transitions.events(snapshot):
             self._on_event(event)
-        self._tell_processes(connections, snapshot.time_monotonic_s)
+        self._look_at_processes(connections, snapshot)
         self._tell_news(connections)
         self._sampler.set_interval_s(_pace_s(connections))
 
@@ -170,14 +179,31 @@ class Daemon:
         for connection in connections:
             connection.publish("events", "event", {"event": event.as_json()})
 
-    def _tell_processes(self, connections: tuple[Connection, ...], now_s: float) -> None:
-        """Looking at every process costs something: once a second, and only while asked."""
+    def _look_at_processes(self, connections: tuple[Connection, ...], snapshot: Snapshot) -> None:
+        """Looking at every process costs something: once a second while asked, else seldom."""
+        now_s = snapshot.time_monotonic_s
         wanted = any(each.shortest_interval_s("processes") is not None for each in connections)
-        if not wanted or now_s < self._next_process_look_s:
+        to_judge = self._judging.is_due(now_s, SLACK_S)
+        if not to_judge and (not wanted or now_s < self._next_process_look_s):
             return
         self._next_process_look_s = now_s + PROCESS_INTERVAL_S - SLACK_S
         processes, hidden = self._sampler.processes()
-        params = {"processes": [each.as_json() for each in processes], "hidden": list(hidden)}
+        if to_judge:
+            self._judging.offer(processes, snapshot)
+        if wanted:
+            self._tell_processes(connections, self._judging.judged(processes), hidden)
+
+    def _tell_processes(
+        self,
+        connections: tuple[Connection, ...],
+        processes: Sequence[ProcessSample],
+        hidden: Sequence[str],
+    ) -> None:
+        problem = self._judging.objections.problem
+        params = {
+            "processes": [each.as_json() for each in processes],
+            "hidden": [*hidden, problem] if problem else list(hidden),
+        }
         for connection in connections:
             connection.publish("processes", "processes", params)
 
@@ -190,6 +216,7 @@ class Daemon:
                 connection.publish("gpus", "gpus", gpus)
         if self._watch.changed():
             self._effective = generation.load(self._sources)
+            self._judging.obey(self._effective)
             for connection in connections:
                 connection.publish("policy", "policy", {"policy": self._policy({})})
             text = f"the policy was read anew: {self._effective.state.value}"

@@ -120,6 +120,11 @@ class Runner:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def pid(self) -> int:
+        """Of the worker; from ``start`` on."""
+        return self._process.pid
+
     def stop(self, reason: str = "stopped") -> None:
         """Ask for an end; Finished follows within 200 ms. Returns at once."""
         with self._state:

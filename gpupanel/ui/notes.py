@@ -1,13 +1,15 @@
-"""Has the agent remember when the window's runs began and ended: they explain the readings."""
+"""Tells the agent of the window's runs: when they began and ended, and which process is whose.
+
+They explain the readings, and the agent need not guess what the window's own workers are.
+"""
 
 from __future__ import annotations
 
 from PySide6.QtCore import QObject
 
-from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 from gpupanel.ui import format as fmt
 from gpupanel.ui.past import Agent
-from gpupanel.ui.runs import LiveRun, Phase, Runs
+from gpupanel.ui.runs import LiveRun, Phase, Runs, info_of
 
 _LONGEST = 200
 
@@ -25,6 +27,8 @@ class RunNotes(QObject):
     def _follow(self) -> None:
         noted, self._noted = self._noted, {live: live.phase for live in self._runs.all}
         for live in self._runs.all:
+            if live not in noted:
+                self._declare(live)
             text = "" if noted.get(live) is live.phase else self._text(live)
             if text and live.run is not None:
                 plain = text.replace("\u00a0", " ").replace(fmt.NARROW_SPACE, " ")
@@ -32,10 +36,16 @@ class RunNotes(QObject):
                 # Without a history there is nothing to note it in; the run itself is not touched.
                 self._agent.ask("note", params, lambda _: None, lambda _: None)
 
+    def _declare(self, live: LiveRun) -> None:
+        """An agent that does not believe it judges the worker as it would anybody's process."""
+        if live.run is not None and live.worker_pid is not None:
+            params = {"pid": live.worker_pid, "workload": live.run.workload}
+            self._agent.ask("declare", params, lambda _: None, lambda _: None)
+
     def _text(self, live: LiveRun) -> str:
         """What to note of a run in its phase; empty for nothing."""
         assert live.run is not None
-        title = WORKLOAD_BY_NAME[live.run.workload].title
+        title = info_of(live.run.workload).title
         match live.phase:
             case Phase.RUNNING:
                 cap = fmt.percent(live.run.cap_percent)

@@ -24,20 +24,23 @@ from gpupanel.model.gpu import (
     Unavailable,
 )
 from gpupanel.model.metrics import METRICS
+from gpupanel.model.verdict import Verdict
 from gpupanel.model.workload import Run
 from gpupanel.policy.decide import decide_run
 from gpupanel.policy.resolve import EffectivePolicy
-from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 from gpupanel.ui import format as fmt
 from gpupanel.ui.link import HISTORY_S, INTERVAL_S, LinkState
 from gpupanel.ui.notes import RunNotes
 from gpupanel.ui.past import Agent, Past
-from gpupanel.ui.runs import LiveRun, Runs
+from gpupanel.ui.runs import LiveRun, Runs, info_of
 
 POINTS = round(HISTORY_S / INTERVAL_S)
 _DECISIONS = 50
 _SLACK_S = 0.1
 """A tick that comes this much early is still the tick of its second."""
+
+ProcessKey = tuple[int, int]
+"""Pid and start."""
 
 Series = deque["float | None"]
 """One value per tick, oldest first; None where there was no tick or no value."""
@@ -76,6 +79,8 @@ class Store(QObject):
         past: What the agent remembers.
         processes: Who uses the GPUs; None while nobody asked or the agent did not tell yet.
         hidden_processes: How many could not be looked into, and why.
+        explained: The process that somebody asked about and its verdict with the evidence; a
+            reason in the verdict's place while or where there is none.
         decisions: Newest first, at most 50.
         link_state: How it stands with the agent.
         link_reason: Why the agent was lost.
@@ -95,6 +100,7 @@ class Store(QObject):
         self.past = Past(agent, self)
         self.processes: tuple[ProcessSample, ...] | None = None
         self.hidden_processes: tuple[str, ...] = ()
+        self.explained: tuple[ProcessKey, Verdict | str] | None = None
         self.gpus: tuple[GpuInfo, ...] | None = None
         self.backends: tuple[Backend, ...] = ()
         self.policy: EffectivePolicy | None = None
@@ -136,7 +142,7 @@ class Store(QObject):
         self.link_state, self.link_reason = state, reason
         if state is not LinkState.RUNNING:
             self._samples.clear()
-            self.processes = None
+            self.processes = self.explained = None
             self.past.forget()
         self.changed.emit()
 
@@ -183,6 +189,38 @@ class Store(QObject):
         self.processes, self.hidden_processes = tuple(processes), tuple(hidden)
         self.changed.emit()
 
+    def explain(self, key: ProcessKey) -> None:
+        """Ask for the evidence on one process; ``explained`` tells when it is there."""
+        if self._agent is None:
+            return
+        if self.explained is None or self.explained[0] != key:
+            self.explained = key, self.tr("asking the agent")
+
+        def take(result: Mapping[str, Any]) -> None:
+            document = result["judgement"]
+            none_yet = self.tr("it did no work on a GPU yet, so nobody looked into it")
+            self._explain(key, none_yet if document is None else Verdict.from_json(document))
+
+        params = {"pid": key[0], "started": key[1]}
+        self._agent.ask("explain", params, take, lambda reason: self._explain(key, reason))
+
+    def object_to(self, key: ProcessKey) -> None:
+        """The user says that this program does not mine; a refusal is shown in its place."""
+        if self._agent is not None:
+            params = {"pid": key[0], "started": key[1]}
+            self._agent.ask(
+                "object",
+                params,
+                lambda _: self.explain(key),
+                lambda reason: self._explain(key, reason),
+            )
+
+    def _explain(self, key: ProcessKey, verdict: Verdict | str) -> None:
+        """Of a process that nobody asks about any more, nothing."""
+        if self.explained is not None and self.explained[0] == key:
+            self.explained = key, verdict
+            self.changed.emit()
+
     def set_policy(self, document: Mapping[str, Any]) -> None:
         """The policy in force as the agent resolved it."""
         self.policy = EffectivePolicy.from_json(document)
@@ -193,7 +231,7 @@ class Store(QObject):
         """What policy says about ``run``; None while no policy is known."""
         if self.policy is None:
             return None
-        return decide_run(self.policy, run, WORKLOAD_BY_NAME[run.workload].family)
+        return decide_run(self.policy, run, info_of(run.workload).family)
 
     def start_run(self, run: Run) -> LiveRun | None:
         """Ask policy, write the decision down, and start what it allows beside what runs."""
@@ -202,7 +240,7 @@ class Store(QObject):
         if gpu is None or decision is None or not self.runs.has_room(run):
             return None
         subject = self.tr("{0} on {1} for {2}").format(
-            WORKLOAD_BY_NAME[run.workload].title, gpu.name, fmt.duration(run.seconds)
+            info_of(run.workload).title, gpu.name, fmt.duration(run.seconds)
         )
         self.decisions.appendleft(DecisionRecord(time(), subject, decision))
         if decision.verb is Verb.DENY:

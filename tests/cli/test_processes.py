@@ -10,10 +10,23 @@ import pytest
 from gpupanel.cli import processes as noun
 from gpupanel.cli.main import NOUNS
 from gpupanel.model.gpu import ProcessKind, ProcessSample, Unavailable
-
-MINER = ProcessSample(
-    "GPU-1", 70, 5, "miner", "eve", ProcessKind.COMPUTE, 512.0 * 2**20, 98.7, {"compute": 98.7}
+from gpupanel.model.verdict import (
+    Evidence,
+    EvidenceFamily,
+    EvidenceSource,
+    ProcessClass,
+    Standing,
+    Verdict,
 )
+
+LINE = Evidence(
+    EvidenceFamily.NETWORK, "pool", 5.0, "the host a\x1b[2J is a pool's", EvidenceSource.ARGUMENTS
+)
+VERDICT = Verdict(ProcessClass.MINING, Standing.MINING, 0.99995, 1.7e9, (LINE,), "it is ours")
+MINER = ProcessSample(
+    "GPU-1", 70, 5, "miner", "eve", ProcessKind.COMPUTE, 512.0 * 2**20, 98.7, {"compute": 98.7},
+    verdict=VERDICT.without_evidence(),
+)  # fmt: skip
 XORG = ProcessSample(
     "GPU-1", 9, 1, "Xorg", None, ProcessKind.GRAPHICS, Unavailable("hidden"), Unavailable("no")
 )
@@ -38,6 +51,8 @@ class Agent:
 
     def call(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         self.calls.append((method, params))
+        if method == "explain":
+            return {"judgement": VERDICT.as_json() if params["pid"] == 70 else None}
         return {"subscription": 1}
 
     def notifications(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -66,10 +81,10 @@ def test_people_get_a_table_of_the_second_look(
     assert call(monkeypatch, agent) == 0
     assert agent.calls == [("subscribe", {"topic": "processes", "interval_s": 1.0})]
     assert capsys.readouterr().out.splitlines() == [
-        "GPU               PID  USER  NAME      TYPE      GPU%  MEMORY",
-        "GPU-1             70   eve   miner     compute   99 %  512 MiB",
-        "GPU-1             9    –     Xorg      graphics  –     –",
-        "pci:0000:00:02.0  8    ann   ga?[2Jme  both      3 %   0 MiB",
+        "GPU               PID  USER  NAME      TYPE      CLASS   VERDICT  GPU%  MEMORY",
+        "GPU-1             70   eve   miner     compute   mining  mining   99 %  512 MiB",
+        "GPU-1             9    –     Xorg      graphics  –       –        –     –",
+        "pci:0000:00:02.0  8    ann   ga?[2Jme  both      –       –        3 %   0 MiB",
     ]
 
 
@@ -80,6 +95,35 @@ def test_programs_get_the_samples_as_they_are(
     document = json.loads(capsys.readouterr().out)
     assert [ProcessSample.from_json(entry) for entry in document["processes"]] == [MINER, XORG]
     assert document["processes"][1]["memory_used_bytes"] is None
+    miner, xorg = document["processes"]
+    assert (miner["class"], miner["verdict"], miner["posterior"]) == ("mining", "mining", 0.99995)
+    assert (xorg["class"], xorg["verdict"], xorg["posterior"]) == (None, None, None)
+
+
+def test_a_verdict_is_explained_line_by_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent = Agent(look(), look(MINER, XORG))
+    assert call(monkeypatch, agent, "--explain", "70") == 0
+    assert agent.calls[-1] == ("explain", {"pid": 70, "started": 5})
+    assert capsys.readouterr().out.splitlines() == [
+        "miner (pid 70): mining, class mining, probability of mining 0.9999",
+        "never held: it is ours",
+        "WEIGHT  FAMILY   READ FROM     EVIDENCE",
+        "+5.0    network  command line  the host a?[2J is a pool's",
+    ]
+    call(monkeypatch, Agent(look(), look(MINER)), "--explain", "70", "--json")
+    document = json.loads(capsys.readouterr().out)
+    assert Verdict.from_json(document["judgement"]) == VERDICT
+
+
+def test_who_was_not_judged_and_who_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, Agent(look(), look(XORG)), "--explain", "9") == 0
+    assert "nobody looked into it" in capsys.readouterr().out
+    assert call(monkeypatch, Agent(look(), look(XORG)), "--explain", "12") == 1
+    assert "process 12 uses no GPU" in capsys.readouterr().err
 
 
 def test_one_gpu_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -232,6 +232,24 @@ def test_files_and_registry_meet_and_neither_loosens_the_other(
     }
 
 
+def test_a_cap_in_the_registry_is_on_whatever_files_and_user_say_of_the_switch() -> None:
+    source = Source(r"HKLM\x")
+    cap = Claim(CAP, 50, Level.MANDATORY, Scope.REGISTRY, source)
+    assert resolve([cap], [wish(SWITCH, "off")]).choice(SWITCH) == "enforce"
+    both = [mandate(SWITCH, "audit"), cap]
+    assert resolve(both).choice(SWITCH) == "enforce"
+    assert [one.text for one in conflicts(both)] == [
+        f"{SWITCH}: the registry mandates enforce, /etc/p.toml:1:5 mandates audit: "
+        "the tighter holds, enforce"
+    ]
+
+
+def test_a_scope_that_says_the_same_as_the_machine_does_not_answer_for_it() -> None:
+    member = Claim(CAP, 50, Level.MANDATORY, Scope.MEMBER, Source("q", 1, 1))
+    setting = resolve([mandate(CAP, 50), member]).settings[CAP]
+    assert (setting.scope, setting.overridden[0].why) == (Scope.MACHINE, "says the same")
+
+
 def test_a_scope_s_place_in_what_is_shown() -> None:
     said = parse_machine(
         b"schema = 1\nmandatory.mining.max_efficiency_percent = 50\n"

@@ -101,7 +101,7 @@ def test_a_history_that_cannot_be_written_is_told_with_the_gpus(tmp_path: Path) 
     assert str(blocked) in history["reason"]
 
 
-def test_processes_are_looked_at_only_while_somebody_asks(
+def test_processes_are_looked_at_seldom_unless_somebody_asks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[int] = []
@@ -115,9 +115,10 @@ def test_processes_are_looked_at_only_while_somebody_asks(
         caller.ask("subscribe", topic="snapshots", interval_s=0.2)
         for _ in range(3):
             caller.wait_for("snapshot")
-        assert looks == []
+        assert len(looks) == 1  # to judge them
         caller.ask("subscribe", topic="processes")
         assert caller.wait_for("processes")["hidden"] == ["why"]
+    assert len(looks) >= 2
 
 
 def test_limits_are_told_for_each_gpu_and_span(tmp_path: Path) -> None:

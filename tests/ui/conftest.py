@@ -50,6 +50,7 @@ class FakeRunner:
     calls: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     frames: FakeFrames | None = None
+    pid: int = 4242
 
     def start(self) -> None:
         self.calls.append("start")

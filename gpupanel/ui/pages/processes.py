@@ -1,4 +1,4 @@
-"""Processes: who uses the GPUs, how much and since when; read only."""
+"""Processes: who uses the GPUs, how much and since when, and whether it mines and why."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from gpupanel.ui.store import Store
 from gpupanel.ui.theme import SMALL_PX, Tone
 from gpupanel.ui.widgets.card import Card
 from gpupanel.ui.widgets.controls import Choice
+from gpupanel.ui.widgets.evidence import STANDING_TONES, EvidenceCard, class_text, standing_text
 from gpupanel.ui.widgets.fields import LineField
 from gpupanel.ui.widgets.state_view import StateView
 from gpupanel.ui.widgets.table import Cell, Table
@@ -120,6 +121,31 @@ def _gpu(row: Row) -> Cell:
     return Cell(short, help=f"{row.gpu_name}\n{row.process.gpu_id}")
 
 
+def _class(row: Row) -> Cell:
+    verdict = row.process.verdict
+    if verdict is None:
+        return Cell(fmt.UNKNOWN, Tone.SECONDARY, _not_judged())
+    return Cell(class_text(verdict), Tone.SECONDARY)
+
+
+def _verdict(row: Row) -> Cell:
+    verdict = row.process.verdict
+    if verdict is None:
+        return Cell(fmt.UNKNOWN, Tone.SECONDARY, _not_judged())
+    help_text = translate("Processes", "probability of mining: {0}; since {1}").format(
+        fmt.percent(100 * verdict.posterior), fmt.clock(verdict.since_unix_s)
+    )
+    return Cell(standing_text(verdict), STANDING_TONES[verdict.standing], help_text)
+
+
+def _not_judged() -> str:
+    return translate("Processes", "not known: it did no work on a GPU yet, or was not looked into")
+
+
+def _posterior(row: Row) -> float | None:
+    return None if row.process.verdict is None else row.process.verdict.posterior
+
+
 def _number(reading: Reading) -> float | None:
     return None if isinstance(reading, Unavailable) else reading
 
@@ -153,6 +179,15 @@ COLUMNS: tuple[Column, ...] = (
         lambda row: Cell(_kind(row), Tone.SECONDARY), _kind,
     ),
     Column(
+        QT_TRANSLATE_NOOP("Processes", "Class"), 84,
+        _class,
+        lambda row: None if row.process.verdict is None else class_text(row.process.verdict),
+    ),
+    Column(
+        QT_TRANSLATE_NOOP("Processes", "Verdict"), 92,
+        _verdict, _posterior,
+    ),
+    Column(
         QT_TRANSLATE_NOOP("Processes", "GPU use"), 88,
         _utilization, lambda row: _number(row.process.utilization_percent), is_number=True,
     ),
@@ -172,7 +207,7 @@ COLUMNS: tuple[Column, ...] = (
         _engines, lambda row: max(row.process.engines.values(), default=None), is_number=False,
     ),
 )  # fmt: skip
-"""From left to right. Class and verdict of a process will stand behind its type."""
+"""From left to right."""
 
 SORTED_FIRST = next(i for i, column in enumerate(COLUMNS) if column.title == "GPU use")
 
@@ -183,6 +218,7 @@ class ProcessesPage(Page):
     def __init__(self, store: Store, title: str) -> None:
         super().__init__(store, title)
         self._offered: tuple[tuple[GpuId, str], ...] | None = None
+        self._shown: list[ProcessSample] = []
         self._state = StateView("processes", "", "")
         titles = [translate("Processes", column.title) for column in COLUMNS]
         widths = [column.width_px for column in COLUMNS[:-1]]
@@ -198,7 +234,11 @@ class ProcessesPage(Page):
         listed = QWidget()
         column = QVBoxLayout(listed)
         column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(12)
         column.addWidget(card, 1)
+        self.evidence = EvidenceCard(store)
+        self.table.selectionModel().selectionChanged.connect(self._explain_selected)
+        column.addWidget(self.evidence)
         column.addWidget(self._hidden)
         self._stack = QStackedWidget()
         self._stack.addWidget(self._state)
@@ -211,13 +251,21 @@ class ProcessesPage(Page):
         self._offer_gpus()
         processes = self.store.processes
         rows = self._rows(processes or ())
+        self._shown = [row.process for row in rows]
         self.table.renew({self._key(row): tuple(c.cell(row) for c in COLUMNS) for row in rows})
         title, sentence = self._nothing_to_show(bool(rows))
         self._state.set_texts(title, sentence)
         self._stack.setCurrentIndex(0 if title else 1)
         self._hidden.set_text("\n".join(map(fmt.sentence, self.store.hidden_processes)))
         self._hidden.setVisible(bool(self.store.hidden_processes))
+        self._explain_selected()
         self.subtitle.set_text(self._summary(len(rows)) if processes else "")
+
+    def _explain_selected(self) -> None:
+        """The evidence on the selected process, below the table."""
+        keys = [row.row() for row in self.table.selectionModel().selectedRows()]
+        selected = self._shown[keys[0]] if keys and keys[0] < len(self._shown) else None
+        self.evidence.show_process(selected)
 
     @property
     def is_settled(self) -> bool:

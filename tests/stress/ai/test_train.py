@@ -91,7 +91,8 @@ def parameters_of(train: Train) -> NDArray[Any]:
 def test_self_test_passes(processor: Device, lanes: int, head_width: int) -> None:
     checks = self_test(dataclasses.replace(processor, lanes=lanes), head_width)
     assert [check.name for check in checks] == [
-        "fresh parameters", "tokens", "logits", "gradients", "Adam", "repetition",
+        "fresh parameters", "tokens", "logits", "central differences", "all gradients",
+        "Adam", "repetition",
     ]  # fmt: skip
     assert all(check.passed for check in checks), checks
 
@@ -109,13 +110,13 @@ def test_self_test_sees_a_gradient_that_is_a_little_wrong(
         return () if (name, layer) == ("out", 1) else right(self, x, dy, name, layer)
 
     monkeypatch.setattr(Network, "_gradient", without_gradient)
-    assert failing_self_test(processor) == ["gradients"]
+    assert failing_self_test(processor) == ["central differences", "all gradients"]
 
 
 @pytest.mark.parametrize(
     ("name", "value", "failing"),
     [
-        ("ADD", train_device.PLAIN, ["logits", "gradients"]),
+        ("ADD", train_device.PLAIN, ["logits", "central differences", "all gradients"]),
         ("DECAY2", 0.96, ["Adam"]),
     ],
 )
@@ -128,6 +129,13 @@ def test_self_test_sees_a_wrong_step(
 ) -> None:
     monkeypatch.setattr(train_device, name, value)
     assert failing_self_test(processor) == failing
+
+
+def test_self_test_sees_what_is_no_number(
+    processor: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Shape, "learning_rate", lambda shape, step: np.nan)
+    assert failing_self_test(processor) == ["Adam"]
 
 
 def test_self_test_sees_other_random_numbers(

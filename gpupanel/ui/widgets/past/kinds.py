@@ -34,6 +34,7 @@ EVENT_KINDS: Mapping[str, EventKind] = {
     "awake": EventKind(QT_TRANSLATE_NOOP("Events", "Woke up"), Tone.SECONDARY),
     "run": EventKind(QT_TRANSLATE_NOOP("Events", "Stress test"), Tone.ACCENT),
     "policy": EventKind(QT_TRANSLATE_NOOP("Events", "Policy"), Tone.ACCENT),
+    "mining": EventKind(QT_TRANSLATE_NOOP("Events", "Mining"), Tone.WARN),
     "other": EventKind(QT_TRANSLATE_NOOP("Events", "Other"), Tone.SECONDARY),
     "history": EventKind(QT_TRANSLATE_NOOP("Events", "History"), Tone.WARN),
 }

@@ -1,0 +1,258 @@
+"""The detector: which processes to look into, how often, and what they come to.
+
+Only processes that have used a GPU are looked into. What is new or suspected is read at each look,
+the rest now and then, and a look that takes too long goes on at the next one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gpupanel.detection import benign, files, network, processes, telemetry
+from gpupanel.detection.fusion import Latch
+from gpupanel.detection.own import OwnLoads
+from gpupanel.detection.reading.facts import ProcessFacts, Use
+from gpupanel.detection.signatures import Signatures
+from gpupanel.model.gpu import GpuId, ProcessKind, ProcessSample, Unavailable
+from gpupanel.model.verdict import Evidence, ProcessClass, Standing, Verdict
+
+_SEEN_AT_WORK_PERCENT = 1.0
+_EAGER_LOOKS = 8
+_PATIENT_S = 10.0
+_LOOK_S = 0.1
+"""So long at most for reading, of all processes together; the rest has its turn next time."""
+
+_USES = 64
+
+_DRAWING = ("gfx", "render", "rcs", "3d", "fragment", "vertex-tiler", "bin")
+_CODEC = ("enc", "dec", "video", "vcn", "vcs", "vecs", "uvd", "vce", "jpeg", "jpg")
+
+Key = tuple[int, int]
+"""Pid and start: a pid alone is used again."""
+
+
+class Reader(Protocol):
+    """The way to the facts: ``ProcReader`` or ``PsutilReader``."""
+
+    known: Signatures
+
+    def begin_look(self, now_s: float, pids: Sequence[int]) -> None:
+        """A round of ``read`` begins, and these are the processes that still matter."""
+
+    def read(self, pid: int, started: int) -> ProcessFacts | None:
+        """None where the process is gone or another."""
+
+    def parent(self, pid: int) -> tuple[int, int] | None:
+        """Pid of its parent, and its own start."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One process that has used a GPU."""
+
+    key: Key
+    uses: deque[Use] = field(default_factory=lambda: deque(maxlen=_USES))
+    facts: ProcessFacts | None = None
+    verdict: Verdict | None = None
+    latch_key: str = ""
+    looks: int = 0
+    read_at_s: float = float("-inf")
+    was_at_work: bool = False
+
+
+class Detector:
+    """Looks at the processes of the GPUs; belongs to one thread."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        known: Signatures,
+        own: OwnLoads,
+        own_uid: int | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Look at nothing yet.
+
+        Args:
+            reader: The way to the facts.
+            known: What gpupanel knows by itself.
+            own: Its own loads.
+            own_uid: Whose programs the user may speak for; None where the system has no numbers.
+            clock_s: For the time that a look takes.
+        """
+        self._reader = reader
+        self._built_in = self._known = known
+        self._own = own
+        self._own_uid = own_uid
+        self._clock_s = clock_s
+        self._watched: dict[Key, _Watched] = {}
+        self._latches: dict[str, Latch] = {}
+        self.excused: Collection[str] = ()
+        self.users_may_object = False
+
+    def learn(self, executables: Sequence[str], hosts: Sequence[str]) -> None:
+        """Take an administrator's signatures in place of those taken before."""
+        self._known = self._reader.known = self._built_in.with_policy(executables, hosts)
+
+    def look(
+        self,
+        samples: Sequence[ProcessSample],
+        bus_bytes_per_s: Mapping[GpuId, float],
+        now_s: float,
+        now_unix_s: float,
+    ) -> Mapping[Key, Verdict]:
+        """Judge everybody who uses a GPU, from facts of now or of a few seconds ago.
+
+        Returns:
+            By process; nothing of those that never worked on a GPU.
+        """
+        self._meet(samples, bus_bytes_per_s, now_s)
+        at_work = [one for one in self._watched.values() if one.was_at_work]
+        self._reader.begin_look(now_s, [pid for pid, _ in self._watched])
+        began_s = self._clock_s()
+        for one in sorted(at_work, key=lambda one: one.read_at_s):
+            if not _is_due(one, now_s) or self._clock_s() - began_s > _LOOK_S:
+                continue
+            one.read_at_s = now_s
+            one.looks += 1
+            # What cannot be read any more has not changed for the better.
+            one.facts = self._reader.read(*one.key) or one.facts
+        for one in at_work:
+            if one.facts is not None:
+                one.verdict = self._judge(one, one.facts, now_s, now_unix_s)
+        self._forget(now_s)
+        return {one.key: one.verdict for one in at_work if one.verdict is not None}
+
+    def _meet(
+        self, samples: Sequence[ProcessSample], bus: Mapping[GpuId, float], now_s: float
+    ) -> None:
+        by_process: dict[Key, list[ProcessSample]] = {}
+        for sample in samples:
+            by_process.setdefault((sample.pid, sample.started), []).append(sample)
+        before, self._watched = self._watched, {}
+        for key, own in by_process.items():
+            one = self._watched[key] = before.get(key) or _Watched(key)
+            use = use_of(own, bus, now_s)
+            one.uses.append(use)
+            one.was_at_work = one.was_at_work or _is_at_work(use, own)
+
+    def _judge(
+        self, one: _Watched, facts: ProcessFacts, now_s: float, now_unix_s: float
+    ) -> Verdict:
+        own = self._own.verdict(facts)
+        if own is not None:
+            return own
+        known, uses = self._known, tuple(one.uses)
+        judgement = self._latch(one, facts).see(all_evidence(facts, uses, known), now_s)
+        protected = benign.protection(facts, known)
+        before = one.verdict
+        stood = before.standing if before is not None else Standing.CLEAR
+        standing = self._standing(judgement.standing(stood), facts, protected)
+        is_miner = standing in (Standing.MINING, Standing.SUSPECTED)
+        same = before is not None and before.standing is standing
+        return Verdict(
+            ProcessClass.MINING if is_miner else benign.classify(facts, uses, known),
+            standing,
+            judgement.posterior,
+            before.since_unix_s if before is not None and same else now_unix_s,
+            judgement.evidence,
+            protected,
+            facts.content_sha256,
+            is_miner and self._may_object(facts),
+        )
+
+    def _standing(self, found: Standing, facts: ProcessFacts, protected: str) -> Standing:
+        if found in (Standing.MINING, Standing.SUSPECTED) and facts.content_sha256 in self.excused:
+            return Standing.EXCUSED
+        return Standing.SUSPECTED if found is Standing.MINING and protected else found
+
+    def _may_object(self, facts: ProcessFacts) -> bool:
+        """A user may speak for a program of theirs, and only for what can be known again."""
+        is_theirs = facts.uid == self._own_uid
+        return self.users_may_object and is_theirs and facts.content_sha256 is not None
+
+    def _latch(self, one: _Watched, facts: ProcessFacts) -> Latch:
+        """Of the program, however often it is renamed or started anew; else of the process."""
+        content = facts.content_sha256
+        key = f"{facts.uid}/{content}" if content else f"process {one.key}"
+        latch = self._latches.setdefault(key, Latch())
+        if one.latch_key and one.latch_key != key and one.latch_key.startswith("process"):
+            latch.merge(self._latches.pop(one.latch_key, Latch()))
+        one.latch_key = key
+        return latch
+
+    def _forget(self, now_s: float) -> None:
+        used = {one.latch_key for one in self._watched.values()}
+        self._latches = {
+            key: latch
+            for key, latch in self._latches.items()
+            if key in used or not latch.is_empty(now_s)
+        }
+
+
+def all_evidence(facts: ProcessFacts, uses: Sequence[Use], known: Signatures) -> Iterator[Evidence]:
+    """What every family says now."""
+    yield from processes.evidence(facts, known)
+    yield from network.evidence(facts, uses, known)
+    yield from files.evidence(facts, known)
+    yield from telemetry.evidence(uses, known)
+    yield from benign.evidence(facts, uses, known)
+
+
+def use_of(
+    samples: Sequence[ProcessSample], bus_bytes_per_s: Mapping[GpuId, float], now_s: float
+) -> Use:
+    """What one process does with all of its GPUs, as one: the busiest counts."""
+    busy = [
+        one.utilization_percent
+        for one in samples
+        if not isinstance(one.utilization_percent, Unavailable)
+    ]
+    memory = [
+        one.memory_used_bytes
+        for one in samples
+        if not isinstance(one.memory_used_bytes, Unavailable)
+    ]
+    buses = [bus_bytes_per_s[one.gpu_id] for one in samples if one.gpu_id in bus_bytes_per_s]
+    return Use(
+        now_s,
+        max(busy, default=None),
+        max(map(_drawing_percent, samples), default=0.0),
+        max((_engines_percent(one, _CODEC) for one in samples), default=0.0),
+        sum(memory) if memory else None,
+        max(buses, default=None),
+    )
+
+
+def _drawing_percent(sample: ProcessSample) -> float:
+    """NVIDIA does not tell its engines apart, only who has a context that draws."""
+    told = any(name.casefold().startswith(_DRAWING) for name in sample.engines)
+    draws = sample.kind in (ProcessKind.GRAPHICS, ProcessKind.BOTH)
+    busy = sample.utilization_percent
+    if not told and draws and "sm" in sample.engines and not isinstance(busy, Unavailable):
+        return busy
+    return _engines_percent(sample, _DRAWING)
+
+
+def _engines_percent(sample: ProcessSample, beginnings: tuple[str, ...]) -> float:
+    percents = (
+        percent
+        for name, percent in sample.engines.items()
+        if name.casefold().startswith(beginnings)
+    )
+    return max(percents, default=0.0)
+
+
+def _is_at_work(use: Use, samples: Sequence[ProcessSample]) -> bool:
+    if use.utilization_percent is not None:
+        return use.utilization_percent >= _SEEN_AT_WORK_PERCENT
+    return any(one.kind is not ProcessKind.GRAPHICS for one in samples)
+
+
+def _is_due(one: _Watched, now_s: float) -> bool:
+    is_quiet = one.verdict is not None and one.verdict.standing is Standing.CLEAR
+    return one.looks < _EAGER_LOOKS or not is_quiet or now_s - one.read_at_s >= _PATIENT_S

@@ -1,0 +1,93 @@
+"""gpupanel's own loads: known by who started them, never by what they say of themselves.
+
+A window or a command line starts its agent and its workers. So the agent knows its parent from the
+kernel, and takes that parent's word, and no other's, that one of its children is a worker. The word
+is checked at every look: the pid is still that child with that start, runs the program and the
+command line of a worker, and holds no connection, because no load opens one. Whoever fails is
+judged by the evidence like any other process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gpupanel import children
+from gpupanel.detection.reading.facts import ProcessFacts
+from gpupanel.model.verdict import (
+    Evidence,
+    EvidenceFamily,
+    EvidenceSource,
+    ProcessClass,
+    Standing,
+    Verdict,
+)
+from gpupanel.model.workload import Family
+
+_MOST = 64
+
+CLASSES: Mapping[Family, ProcessClass] = {
+    Family.MINING: ProcessClass.MINING,
+    Family.AI: ProcessClass.AI,
+    Family.GAMING: ProcessClass.GAMING,
+    Family.DIAGNOSTICS: ProcessClass.TEST,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    started: int
+    family: Family
+    since_unix_s: float
+
+
+class OwnLoads:
+    """The workers that were declared."""
+
+    def __init__(self, spawner: int, parent_of: Callable[[int], tuple[int, int] | None]) -> None:
+        """Nothing declared yet.
+
+        Args:
+            spawner: Pid of the only process whose children count, as the kernel tells it.
+            parent_of: Pid of a process's parent, and the process's own start.
+        """
+        self._spawner = spawner
+        self._parent_of = parent_of
+        self._declared: dict[int, _Declared] = {}
+
+    def declare(self, pid: int, family: Family, now_unix_s: float) -> None:
+        """Take the spawner's word that ``pid`` is a worker of its own.
+
+        Raises:
+            ValueError: It is no child of the spawner.
+        """
+        found = self._parent_of(pid)
+        if found is None or found[0] != self._spawner:
+            raise ValueError(f"process {pid} is no child of the one that declares it")
+        if len(self._declared) >= _MOST:
+            self._declared.pop(next(iter(self._declared)))
+        self._declared[pid] = _Declared(found[1], family, now_unix_s)
+
+    def verdict(self, facts: ProcessFacts) -> Verdict | None:
+        """What is certain of a worker; None for every other process."""
+        declared = self._declared.get(facts.pid)
+        if declared is None or not self._is_worker(facts, declared):
+            return None
+        is_mining = declared.family is Family.MINING
+        text = f"gpupanel started it as a {declared.family.value} load, which obeys policy itself"
+        line = Evidence(EvidenceFamily.PROCESS, "own", 0.0, text, EvidenceSource.STARTED)
+        return Verdict(
+            CLASSES[declared.family], Standing.OWN, float(is_mining), declared.since_unix_s, (line,)
+        )
+
+    def _is_worker(self, facts: ProcessFacts, declared: _Declared) -> bool:
+        return (
+            facts.started == declared.started
+            and facts.parent == self._spawner
+            and os.path.realpath(facts.program.path) == os.path.realpath(sys.executable)
+            and facts.arguments[1:] == tuple(children.command("worker")[1:])
+            and not facts.connections
+            and not facts.listening_ports
+        )

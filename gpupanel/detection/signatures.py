@@ -1,0 +1,216 @@
+"""What is known of miners and of their look-alikes: two files of facts, read once."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import translate
+from functools import cache
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from gpupanel.model.verdict import ProcessClass
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Miner:
+    """One family of miners.
+
+    Attributes:
+        executables: Names that hardly anything else has, folded, without ``.exe``.
+        common_words: Names that other programs have too.
+        algorithm, pool, user, config: Options that take such a value.
+        unique: Options that only miners know.
+    """
+
+    name: str
+    executables: frozenset[str] = frozenset()
+    common_words: frozenset[str] = frozenset()
+    algorithm: frozenset[str] = frozenset()
+    pool: frozenset[str] = frozenset()
+    user: frozenset[str] = frozenset()
+    config: frozenset[str] = frozenset()
+    unique: frozenset[str] = frozenset()
+    api_ports: frozenset[int] = frozenset()
+    config_keys: frozenset[str] = frozenset()
+    config_names: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names of programs, some with a ``*`` at the end."""
+
+    pattern: re.Pattern[str]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.pattern.match(name.casefold()) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Signatures:
+    """Everything from the two files, in the forms that the families look up.
+
+    Attributes:
+        weights: Nats by kind of evidence.
+        pools, listed, doubtful: Hosts, each with all below it.
+        added_executables: Names that an administrator added, folded.
+        programs: Class and names of known programs.
+        frameworks: Class and the beginnings of library names.
+    """
+
+    weights: Mapping[str, float]
+    miners: tuple[Miner, ...]
+    unique_options: frozenset[str]
+    weak_options: frozenset[str]
+    algorithm_options: frozenset[str]
+    algorithms: frozenset[str]
+    strong_schemes: frozenset[str]
+    weak_schemes: frozenset[str]
+    methods: tuple[str, ...]
+    wallet: re.Pattern[str]
+    pools: frozenset[str]
+    listed: frozenset[str]
+    doubtful: frozenset[str]
+    labels: frozenset[str]
+    pool_ports: frozenset[int]
+    markers: tuple[bytes, ...]
+    table_suffixes: tuple[str, ...]
+    table_names: tuple[str, ...]
+    config_names: frozenset[str]
+    configs_to_read: tuple[str, ...]
+    programs: tuple[tuple[ProcessClass, Names], ...]
+    frameworks: tuple[tuple[ProcessClass, tuple[str, ...]], ...]
+    game_folders: tuple[str, ...]
+    session: Names
+    browsers: Names
+    browser_marks: tuple[str, ...]
+    launcher_ends: Names
+    interpreters: Names
+    added_executables: frozenset[str] = frozenset()
+
+    def with_policy(self, executables: Sequence[str], hosts: Sequence[str]) -> Signatures:
+        """These, and what an administrator adds to them."""
+        added = frozenset(bare_name(name) for name in executables)
+        return replace(self, added_executables=added, pools=self.pools | set(hosts))
+
+    def host_kind(self, host: str) -> str:
+        """The weight's name for a host that is known; empty for another."""
+        for kind, hosts in (
+            ("pool_host", self.pools),
+            ("listed_host", self.listed),
+            ("doubtful_host", self.doubtful),
+        ):
+            if _is_below(host, hosts):
+                return kind
+        return ""
+
+    def has_pool_label(self, host: str) -> bool:
+        """Whether a part of the host's name is one that pools like."""
+        if _is_address(host):
+            return False
+        parts = re.split(r"[.-]", host.casefold())
+        return any(part.rstrip("0123456789") in self.labels for part in parts[:-1])
+
+
+def bare_name(name: str) -> str:
+    """A program's name as it is compared: folded, without folders and ``.exe``."""
+    return name.replace("\\", "/").rpartition("/")[2].casefold().removesuffix(".exe")
+
+
+@cache
+def built_in() -> Signatures:
+    """What gpupanel knows by itself."""
+    return load(_HERE / "signatures.toml", _HERE / "lookalikes.toml")
+
+
+def load(miners_file: Path, lookalikes_file: Path) -> Signatures:
+    """Read both files.
+
+    Raises:
+        KeyError, ValueError: They are not of the form that this version wants: reinstall gpupanel.
+    """
+    known = tomllib.loads(miners_file.read_text(encoding="utf-8"))
+    alike = tomllib.loads(lookalikes_file.read_text(encoding="utf-8"))
+    options, hosts, files = known["options"], known["hosts"], known["files"]
+    patterns = [text for name, text in known["wallets"].items() if name != "sources"]
+    return Signatures(
+        weights={key: value for key, value in known["weights"].items() if key != "sources"},
+        miners=tuple(_miner(entry) for entry in known["miner"]),
+        unique_options=frozenset(options["unique"]),
+        weak_options=frozenset(options["weak"]),
+        algorithm_options=frozenset(options["algorithm"]),
+        algorithms=frozenset(known["algorithms"]["values"]),
+        strong_schemes=frozenset(known["schemes"]["strong"]),
+        weak_schemes=frozenset(known["schemes"]["weak"]),
+        methods=tuple(known["methods"]["values"]),
+        wallet=re.compile(rf"(?:{'|'.join(patterns)})(?=$|[./:@\"'\s])"),
+        pools=frozenset(hosts["pools"]),
+        listed=frozenset(hosts["listed"]),
+        doubtful=frozenset(hosts["doubtful"]),
+        labels=frozenset(hosts["labels"]),
+        pool_ports=frozenset(known["ports"]["pools"]),
+        markers=tuple("".join(parts).encode() for parts in known["markers"]["values"]),
+        table_suffixes=tuple(files["suffixes"]),
+        table_names=tuple(files["names"]),
+        config_names=frozenset(files["configs"]),
+        configs_to_read=tuple(files["read"]),
+        programs=tuple(
+            (ProcessClass(entry["class"]), _names(entry["names"])) for entry in alike["program"]
+        ),
+        frameworks=tuple(
+            (ProcessClass(entry["class"]), tuple(entry["libraries"]))
+            for entry in alike["framework"]
+        ),
+        game_folders=tuple(alike["games"]["folders"]),
+        session=_names(alike["protected"]["session"]),
+        browsers=_names(alike["protected"]["browsers"]),
+        browser_marks=tuple(alike["protected"]["browser_marks"]),
+        launcher_ends=_names(alike["launchers"]["ends"]),
+        interpreters=_names(alike["interpreters"]["names"]),
+    )
+
+
+def _miner(entry: Mapping[str, Any]) -> Miner:
+    def words(key: str) -> frozenset[str]:
+        return frozenset(entry.get(key, ()))
+
+    return Miner(
+        name=entry["name"],
+        executables=frozenset(map(bare_name, entry.get("executables", ()))),
+        common_words=frozenset(map(bare_name, entry.get("common_words", ()))),
+        algorithm=words("algorithm"),
+        pool=words("pool"),
+        user=words("user"),
+        config=words("config"),
+        unique=words("unique"),
+        api_ports=frozenset(entry.get("api_ports", ())),
+        config_keys=words("config_keys"),
+        config_names=words("config_names"),
+    )
+
+
+def _names(names: Sequence[str]) -> Names:
+    """Globs of which ``*`` alone is special."""
+    globs = (translate(re.sub(r"([\[\]?])", r"[\1]", name.casefold())) for name in names)
+    return Names(re.compile("|".join(f"(?:{glob})" for glob in globs)))
+
+
+def _is_below(host: str, known: frozenset[str]) -> bool:
+    host = host.casefold().rstrip(".")
+    if _is_address(host):
+        return host in known
+    labels = host.split(".")
+    return any(".".join(labels[place:]) in known for place in range(len(labels)))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,230 @@
+"""Detection in the daemon: a thread that judges who uses the GPUs, and what clients ask of it.
+
+The sampler's thread hands over what it saw and goes on; only the newest waits.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gpupanel.detection.detector import Detector, Key, Reader
+from gpupanel.detection.own import OwnLoads
+from gpupanel.detection.reading.proc_reader import ProcReader
+from gpupanel.detection.reading.psutil_reader import PsutilReader
+from gpupanel.detection.signatures import built_in
+from gpupanel.ipc.server import Method
+from gpupanel.model.errors import ObjectionRefused
+from gpupanel.model.event import EventRecord
+from gpupanel.model.gpu import GpuId, ProcessSample, Snapshot, Unavailable
+from gpupanel.model.verdict import Standing, Verdict
+from gpupanel.policy.resolve import EffectivePolicy
+from gpupanel.service.objections import Objections
+from gpupanel.stress.catalog import WORKLOAD_BY_NAME
+
+INTERVAL_S = 3.0
+"""Between two looks; a miner that is known is found at the second."""
+
+_BUS = ("pcie_rx_bytes_per_s", "pcie_tx_bytes_per_s")
+_TOLD: Mapping[Standing, str] = {
+    Standing.SUSPECTED: "may be mining",
+    Standing.MINING: "is mining",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the sampler's thread saw at one look."""
+
+    samples: tuple[ProcessSample, ...]
+    bus_bytes_per_s: Mapping[GpuId, float]
+    time_monotonic_s: float
+
+
+class Judging:
+    """One thread, started and stopped with the daemon's."""
+
+    def __init__(
+        self,
+        on_event: Callable[[EventRecord], None],
+        objections_file: Path | None = None,
+        spawner: int | None = None,
+        reader: Reader | None = None,
+    ) -> None:
+        """Look at nothing yet.
+
+        Args:
+            on_event: Told when a process is suspected, and when it is certain.
+            objections_file: Where users' objections are kept; None forgets them.
+            spawner: Whose children may be declared; None for this process's parent.
+            reader: The way to the facts; None for that of this system.
+        """
+        known = built_in()
+        self._reader = reader or _reader_here()
+        self._own = OwnLoads(os.getppid() if spawner is None else spawner, self._reader.parent)
+        self._detector = Detector(self._reader, known, self._own, _own_uid())
+        self._on_event = on_event
+        self.objections = Objections(objections_file)
+        self._verdicts: Mapping[Key, Verdict] = {}
+        self._waiting: _Seen | None = None
+        self._policy: EffectivePolicy | None = None
+        self._turn = threading.Condition()
+        self._is_judging = self._stopped = False
+        self._next_look_s = 0.0
+        self.methods: Mapping[str, Method] = {
+            "explain": self._explain,
+            "object": self._object,
+            "declare": self._declare,
+        }
+
+    def start(self) -> None:
+        """Begin to judge."""
+        self._thread = threading.Thread(target=self._run, name="detection")
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Returns when the thread has ended."""
+        with self._turn:
+            self._stopped = True
+            self._turn.notify_all()
+        self._thread.join()
+
+    def obey(self, policy: EffectivePolicy) -> None:
+        """Take the administrator's signatures, and whether users may object."""
+        self._policy = policy
+
+    def is_due(self, now_s: float, slack_s: float) -> bool:
+        """Whether to look at processes for this alone."""
+        return now_s >= self._next_look_s - slack_s
+
+    def offer(self, samples: Sequence[ProcessSample], snapshot: Snapshot) -> None:
+        """Who uses the GPUs now; judged if it is time to, on the other thread."""
+        now_s = snapshot.time_monotonic_s
+        self._next_look_s = now_s + INTERVAL_S
+        seen = _Seen(tuple(samples), _bus(snapshot), now_s)
+        with self._turn:
+            self._waiting = seen
+            self._turn.notify_all()
+
+    def wait_until_judged(self) -> None:
+        """Returns when what was offered last was judged, or the thread was stopped."""
+        with self._turn:
+            while (self._waiting is not None or self._is_judging) and not self._stopped:
+                self._turn.wait()
+
+    def judged(self, samples: Sequence[ProcessSample]) -> tuple[ProcessSample, ...]:
+        """The same with what is thought of each, without the evidence."""
+        verdicts = self._verdicts
+        return tuple(
+            replace(one, verdict=verdict.without_evidence()) if verdict else one
+            for one in samples
+            for verdict in (verdicts.get((one.pid, one.started)),)
+        )
+
+    def _run(self) -> None:
+        while True:
+            with self._turn:
+                while self._waiting is None and not self._stopped:
+                    self._turn.wait()
+                seen, self._waiting = self._waiting, None
+                if self._stopped or seen is None:
+                    return
+                self._is_judging = True
+            self._judge(seen)
+            with self._turn:
+                self._is_judging = False
+                self._turn.notify_all()
+
+    def _judge(self, seen: _Seen) -> None:
+        self._take_policy()
+        before = self._verdicts
+        now_unix_s = time.time()
+        self._verdicts = self._detector.look(
+            seen.samples, seen.bus_bytes_per_s, seen.time_monotonic_s, now_unix_s
+        )
+        samples = {(one.pid, one.started): one for one in seen.samples}
+        for key, verdict in self._verdicts.items():
+            told = _TOLD.get(verdict.standing)
+            if told and (key not in before or before[key].standing is not verdict.standing):
+                sample = samples[key]
+                name = "".join(letter if letter.isprintable() else "?" for letter in sample.name)
+                text = f"{name} (pid {sample.pid}) {told}: {_strongest(verdict)}"
+                self._on_event(EventRecord(now_unix_s, sample.gpu_id, "mining", text))
+
+    def _take_policy(self) -> None:
+        policy, self._policy = self._policy, None
+        if policy is not None:
+            self._detector.learn(
+                policy.choices("detection.miner_executables"),
+                policy.choices("detection.pool_hosts"),
+            )
+            self._detector.users_may_object = policy.is_true("mining.allow_user_verdicts")
+        may = self._detector.users_may_object
+        self._detector.excused = self.objections.programs if may else ()
+
+    def _explain(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        verdict = self._verdicts.get(_key(params))
+        return {"judgement": None if verdict is None else verdict.as_json()}
+
+    def _object(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """By content: what the user means is this program, not this pid."""
+        verdict = self._verdicts.get(_key(params))
+        if verdict is None:
+            raise ObjectionRefused("there is no such process, or nobody says that it mines")
+        if not verdict.may_object or verdict.content_sha256 is None:
+            raise ObjectionRefused(
+                "it is not suspected, policy does not let users object "
+                "(mining.allow_user_verdicts), the program is another user's, or its file could "
+                "not be read"
+            )
+        self.objections.add(verdict.content_sha256)
+        return {}
+
+    def _declare(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        workload = WORKLOAD_BY_NAME.get(str(params["workload"]))
+        if workload is None:
+            raise ValueError(f"there is no load {params['workload']}")
+        self._own.declare(int(params["pid"]), workload.family, time.time())
+        return {}
+
+
+def _strongest(verdict: Verdict) -> str:
+    return next((line.text for line in verdict.evidence if line.weight_nats > 0), "")
+
+
+def _key(params: Mapping[str, Any]) -> Key:
+    return int(params["pid"]), int(params["started"])
+
+
+def _bus(snapshot: Snapshot) -> dict[GpuId, float]:
+    """Both ways together, of the GPUs that tell both."""
+    both: dict[GpuId, float] = {}
+    for sample in snapshot.samples:
+        readings = [sample.readings.get(key) for key in _BUS]
+        known = [one for one in readings if one is not None and not isinstance(one, Unavailable)]
+        if len(known) == len(_BUS):
+            both[sample.gpu_id] = sum(known)
+    return both
+
+
+if sys.platform == "win32":
+
+    def _reader_here() -> Reader:
+        return PsutilReader(built_in())
+
+    def _own_uid() -> int | None:
+        return None
+
+else:
+
+    def _reader_here() -> Reader:
+        return ProcReader(built_in())
+
+    def _own_uid() -> int | None:
+        return os.getuid()

@@ -1,0 +1,86 @@
+"""Programs of which their user said that they do not mine: by content, kept in a small file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from gpupanel.model.errors import ObjectionRefused, PolicyInvalid
+from gpupanel.policy.trusted_file import plain_read
+
+_MOST = 256
+_FILE_BYTES = 65_536
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Objections:
+    """What the user said, in one file of the user's state.
+
+    Attributes:
+        programs: SHA-256 of each, in hexadecimal.
+        problem: Why the file could not be read; empty while all is well.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        """``path`` is None where nothing is remembered."""
+        self._path = path
+        self.programs: frozenset[str] = frozenset()
+        self.problem = ""
+        if path is not None:
+            self._read(path)
+
+    def add(self, content_sha256: str) -> None:
+        """Remember one more, also after this daemon ended.
+
+        Raises:
+            ObjectionRefused: It cannot be written down.
+        """
+        if self._path is None:
+            raise ObjectionRefused("this agent remembers nothing")
+        if self.problem:
+            raise ObjectionRefused(self.problem)
+        programs = self.programs | {content_sha256}
+        if len(programs) > _MOST:
+            raise ObjectionRefused(f"{_MOST} programs are excused already: remove {self._path}")
+        try:
+            _write(self._path, json.dumps({"version": 1, "sha256": sorted(programs)}, indent=1))
+        except OSError as reason:
+            raise ObjectionRefused(f"{self._path} cannot be written: {reason}") from None
+        self.programs = programs
+
+    def _read(self, path: Path) -> None:
+        try:
+            self.programs = _programs(plain_read(path, _FILE_BYTES))
+        except FileNotFoundError:
+            return
+        except (PolicyInvalid, ValueError, TypeError, KeyError, RecursionError):
+            self.problem = f"{path} is damaged, so nothing in it counts: remove it"
+
+
+def _programs(text: bytes) -> frozenset[str]:
+    """What the file says; ValueError, TypeError, KeyError or RecursionError where it is damaged."""
+    document = json.loads(text)
+    programs: list[str] = document["sha256"]
+    if (
+        len(text) > _FILE_BYTES
+        or document["version"] != 1
+        or not all(_SHA256.fullmatch(each) for each in programs)
+    ):
+        raise ValueError("not a list of programs")
+    return frozenset(programs)
+
+
+def _write(path: Path, text: str) -> None:
+    """All of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(name, path)
+    except OSError:
+        os.unlink(name)
+        raise

@@ -1,0 +1,242 @@
+"""Real processes under a miner's command line, and real sockets that never leave this host."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from gpupanel.detection import files, network, processes
+from gpupanel.detection.detector import all_evidence
+from gpupanel.detection.reading.content import LARGEST_BYTES, LOOK_BYTES, Contents
+from gpupanel.detection.reading.facts import ProcessFacts
+from gpupanel.detection.reading.proc_reader import ProcReader
+from gpupanel.detection.reading.psutil_reader import PsutilReader
+from gpupanel.detection.signatures import built_in
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="/proc is Linux's")
+
+WALLET = "0x5218597d48333d4a70cce91e810007b37e2937b5"
+SLEEPER = "import sys; print('up', flush=True); sys.stdin.read()"
+CONNECTOR = (
+    "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[-1])));"
+    "l = socket.create_server(('127.0.0.1', 0)); print(l.getsockname()[1], flush=True);"
+    "sys.stdin.read()"
+)
+
+Start = Callable[..., tuple[subprocess.Popen[str], str]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Run a harmless program under any command line until the test ends."""
+    running: list[subprocess.Popen[str]] = []
+
+    def run(
+        arguments: Sequence[str], program: str = sys.executable
+    ) -> tuple[subprocess.Popen[str], str]:
+        process = subprocess.Popen(
+            arguments, executable=program, cwd=tmp_path, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        running.append(process)
+        assert process.stdout is not None
+        return process, process.stdout.readline().strip()
+
+    yield run
+    for process in running:
+        process.communicate()
+
+
+def read(pid: int, reader: ProcReader | PsutilReader | None = None) -> ProcessFacts:
+    reader = reader or ProcReader(built_in())
+    reader.begin_look(time.monotonic(), [pid])
+    facts = reader.read(pid, 0)
+    assert facts is not None
+    return facts
+
+
+def kinds(facts: ProcessFacts) -> set[str]:
+    return {line.kind for line in all_evidence(facts, (), built_in())}
+
+
+def test_a_miners_command_line_on_a_harmless_process(start: Start) -> None:
+    words = ["miner", "-c", SLEEPER, "--algo", "ethash", "--server", "eth.2miners.com:2020"]
+    process, _ = start([*words, "--user", f"{WALLET}.worker1"])
+    facts = read(process.pid)
+    assert facts.arguments[0] == "miner"
+    assert facts.parent == os.getpid()
+    assert facts.uid == os.getuid()
+    assert kinds(facts) >= {"name", "grammar", "algorithm", "wallet", "pool", "label"}
+
+
+def test_a_connection_to_the_port_that_was_named(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as pool:
+        port = pool.getsockname()[1]
+        words = ["x", "-c", CONNECTOR, "-o", f"stratum+tcp://127.0.0.1:{port}", str(port)]
+        process, own_port = start(words)
+        facts = read(process.pid)
+    (connection,) = facts.connections
+    assert (connection.host, connection.port, connection.is_local) == ("127.0.0.1", port, True)
+    assert facts.listening_ports == (int(own_port),)
+    told = {line.kind for line in network.evidence(facts, (), built_in())}
+    assert told == {"scheme", "named pool"}
+
+
+def test_psutil_sees_the_same(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as pool:
+        port = pool.getsockname()[1]
+        process, _ = start(["x", "-c", CONNECTOR, str(port)])
+        ours, theirs = read(process.pid), read(process.pid, PsutilReader(built_in()))
+    for name in ("arguments", "connections", "listening_ports", "parent", "content_sha256"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    assert ours.program.sha256 == theirs.program.sha256
+
+
+def test_a_connection_grows_old(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as pool:
+        process, _ = start(["x", "-c", CONNECTOR, str(pool.getsockname()[1])])
+        reader = ProcReader(built_in())
+        ages = []
+        for now_s in (100.0, 103.0, 170.0):
+            reader.begin_look(now_s, [process.pid])
+            facts = reader.read(process.pid, 0)
+            assert facts is not None
+            ages.append(facts.connections[0].age_s)
+    assert ages == [0.0, 3.0, 70.0]
+
+
+def test_a_configuration_that_was_named_and_one_that_lies_beside(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "my.ini").write_text(f"[Ethash]\nwallet = {WALLET}\npool1 = a.nanopool.org:9999\n")
+    (tmp_path / "epools.txt").write_text("POOL: eth-eu.dwarfpool.com:8008, WALLET: x\n")
+    process, _ = start(["nothing", "-c", SLEEPER, "my.ini"])
+    facts = read(process.pid)
+    assert [config.name for config in facts.configs] == ["my.ini", "epools.txt"]
+    told = {line.kind for line in files.evidence(facts, built_in())}
+    assert told == {"config name", "algorithm", "wallet"}
+    assert "pool" in {line.kind for line in network.evidence(facts, (), built_in())}
+
+
+def test_a_pipe_a_folder_and_a_secret_are_no_configuration(start: Start, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    (tmp_path / "config.txt").mkdir()
+    (tmp_path / "config.ini").symlink_to("/dev/zero")
+    process, _ = start(["nothing", "-c", SLEEPER])
+    assert read(process.pid).configs == ()
+
+
+def test_a_copy_under_another_name_is_the_same_program(start: Start, tmp_path: Path) -> None:
+    original = shutil.which("cat")
+    assert original is not None
+    original = os.path.realpath(original)
+    copy = tmp_path / "update"
+    shutil.copy(original, copy)
+    process = subprocess.Popen([copy], stdin=subprocess.PIPE)
+    try:
+        facts = read(process.pid)
+        copy.unlink()
+        removed = read(process.pid)
+    finally:
+        process.communicate()
+    expected = hashlib.sha256(Path(original).read_bytes()).hexdigest()
+    assert facts.content_sha256 == removed.content_sha256 == expected
+    assert removed.program.name == "update"
+    assert not facts.program.is_trusted
+
+
+def test_an_interpreter_is_its_script(start: Start, tmp_path: Path) -> None:
+    script = tmp_path / "work.py"
+    script.write_text("# stratum+" + "tcp:// and mining." + "subscribe\n" + SLEEPER)
+    process, _ = start(["python3", str(script)])
+    facts = read(process.pid)
+    assert facts.content_sha256 == hashlib.sha256(script.read_bytes()).hexdigest()
+    assert facts.script is not None
+    assert len(facts.script.markers) == 2
+    assert "content" in {line.kind for line in processes.evidence(facts, built_in())}
+    bare, _ = start(["python3", "-c", SLEEPER])
+    assert read(bare.pid).content_sha256 is None
+
+
+def test_a_launcher_is_read_up_to_the_shell(start: Start) -> None:
+    child = f"import subprocess; subprocess.run([{sys.executable!r}, '-c', {SLEEPER!r}])"
+    parent, _ = start(["launch", "-c", child, "--pool", "x"])
+    children = [
+        int(name) for name in os.listdir("/proc") if name.isdecimal() and _ppid(name) == parent.pid
+    ]
+    (launcher, *_) = read(children[0]).launchers
+    assert launcher.arguments[-2:] == ("--pool", "x")
+
+
+def test_who_is_gone_or_another_is_nobody(start: Start) -> None:
+    process, _ = start(["x", "-c", SLEEPER])
+    reader = ProcReader(built_in())
+    reader.begin_look(0.0, [process.pid])
+    started = read(process.pid).started
+    assert reader.read(process.pid, started) is not None
+    assert reader.read(process.pid, started + 1) is None
+    process.communicate()
+    assert reader.read(process.pid, started) is None
+
+
+def test_a_large_file_is_read_a_little_at_each_look(tmp_path: Path) -> None:
+    file = tmp_path / "large"
+    content = b"a" * (LOOK_BYTES - 3) + b"needle" + b"b" * 100
+    file.write_bytes(content)
+    contents = Contents([b"needle"])
+    first = contents.of(str(file))
+    assert first is not None
+    assert (first.sha256, first.markers) == (None, ())
+    assert contents.of(str(file)) == first  # nothing is left of this look's share
+    contents.begin_look()
+    second = contents.of(str(file))
+    assert second is not None
+    contents.begin_look()
+    last = contents.of(str(file))
+    assert last is not None
+    assert last.sha256 == hashlib.sha256(content).hexdigest()
+    assert last.markers == ("needle",)
+
+
+def test_a_file_that_was_written_is_another(tmp_path: Path) -> None:
+    file = tmp_path / "x"
+    contents = Contents([])
+    found = []
+    for text in (b"one", b"other"):
+        file.write_bytes(text)
+        contents.begin_look()
+        contents.of(str(file))
+        content = contents.of(str(file))
+        assert content is not None
+        found.append(content.sha256)
+    assert found == [hashlib.sha256(text).hexdigest() for text in (b"one", b"other")]
+
+
+def test_what_is_too_large_or_no_file_is_left_alone(tmp_path: Path) -> None:
+    sparse = tmp_path / "sparse"
+    with sparse.open("wb") as file:
+        file.truncate(LARGEST_BYTES + 1)
+    contents = Contents([b"x"])
+    found = contents.of(str(sparse))
+    assert found is not None
+    assert found.sha256 is None
+    assert contents.of("/dev/zero") is None
+    assert contents.of(str(tmp_path)) is None
+    assert contents.of(str(tmp_path / "none")) is None
+
+
+def _ppid(pid: str) -> int:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    return int(text.rpartition(")")[2].split()[1])
