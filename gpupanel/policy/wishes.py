@@ -25,7 +25,8 @@ from gpupanel.policy.validate import value_is_valid
 
 SCHEMA = "schema = 1\n"
 
-_VALUE = re.compile(r"""\[[^\]]*\]|"[^"\n]*"|'[^'\n]*'|[\w+-]+""")
+_TEXT = r"""(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
+_VALUE = re.compile(rf"""\[(?:{_TEXT}|#[^\n]*|[^\]"'#])*\]|{_TEXT}|[\w+-]+""")
 """A value as our keys have it. What it mistakes is found out by reading the result."""
 
 

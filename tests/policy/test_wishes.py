@@ -30,6 +30,7 @@ STARTS = (
     "schema = 1\n[recommended.mining]\nmax_efficiency_percent = 70\n"
     "[mandatory.mining]\nmax_efficiency_percent = 90\n",
     'schema = 1\n[mandatory.detection]\npool_hosts = [\n  "a.example", # one\n  "b.example",\n]\n',
+    'schema = 1\n[mandatory.detection]\nminer_executables = ["a]#", "b\\"]"] # [kept]\n',
 )
 
 
@@ -71,6 +72,12 @@ def test_a_wish_is_in_the_text_and_all_else_stays(
 )  # fmt: skip
 def test_the_line_stands_where_a_person_would_write_it(start: str, expected: str) -> None:
     assert with_wish(start, CAP, 50) == expected
+
+
+def test_a_bracket_in_a_text_ends_no_list() -> None:
+    head = STARTS[-1].partition('["a')[0]
+    changed = with_wish(STARTS[-1], POLICY_KEY_BY_NAME["detection.miner_executables"], ("x",))
+    assert changed == f'{head}["x"] # [kept]\n'
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,6 @@ allowed_loads = ["mining", "ai"]
 LOOSER = "schema = 1\n[mandatory.mining]\nmax_efficiency_percent = 80\n"
 TIGHTER = "schema = 1\n[mandatory.mining]\nmax_efficiency_percent = 20\n"
 FAULT = Diagnostic(SITE, 7, 3, "error", "GP011", "no such key")
-
-
-def words(widget: QWidget) -> str:
-    return spoken(widget)
 
 
 def status_of(page: Any, key: str) -> str:
@@ -85,7 +82,7 @@ def test_every_key_stands_below_its_group(feed: Any) -> None:
     groups = list(dict.fromkeys(key.group for key in POLICY_KEYS))
     assert [name for name in names if "." not in name] == groups
     assert [name for name in names if "." in name] == [key.name for key in POLICY_KEYS]
-    assert "22 of 22 keys" in words(page).replace(str(len(POLICY_KEYS)), "22")
+    assert "22 of 22 keys" in spoken(page).replace(str(len(POLICY_KEYS)), "22")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +99,7 @@ def test_a_status_says_who_holds_it_and_what_lost(
     page = feed(user=user)
     page.effective.select(CAP)
     assert status_of(page, CAP).replace("\u00a0", " ") == status
-    assert why in words(page)
+    assert why in spoken(page)
     assert status_of(page, "mining.action") == "Default"
 
 
@@ -127,7 +124,7 @@ def test_the_filter_finds_by_key_value_and_file(feed: Any) -> None:
     ):
         page.effective.filter.setText(typed)
         assert first_column(page) == found, typed
-    assert "No key matches" in words(page)
+    assert "No key matches" in spoken(page)
     page.effective.select(CAP)
     assert len(first_column(page)) > len(POLICY_KEYS)
 
@@ -136,14 +133,12 @@ def test_the_selection_survives_another_policy(feed: Any) -> None:
     page = feed()
     page.effective.select("stress.max_run_seconds")
     feed(MACHINE.replace(b"60", b"90"))
-    assert "Longest run: 90 s" in words(page)
+    assert "Longest run: 90 s" in spoken(page)
 
 
 def test_the_page_explains_what_the_terminal_explains(
     bench: Any, tmp_path: Path, wish_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import os
-
     site = tmp_path / "etc"
     site.mkdir()
     (site / "10.toml").write_bytes(MACHINE)
@@ -159,7 +154,7 @@ def test_the_page_explains_what_the_terminal_explains(
         lines = capsys.readouterr().out.splitlines()
         facts = [line.split(maxsplit=1)[1] for line in lines[3:] if line and line[0] in "LCBTDS"]
         page.effective.select(key)
-        told = words(page)
+        told = spoken(page)
         missing = [fact.removeprefix("by").strip() for fact in facts if fact not in told]
         assert [fact for fact in missing if fact not in told] == []
         beaten = [line.split(maxsplit=3)[2:] for line in lines if line.startswith("  ")]
@@ -167,12 +162,12 @@ def test_the_page_explains_what_the_terminal_explains(
 
 
 def test_the_banner_tells_what_was_loosened(feed: Any) -> None:
-    told = words(feed(loosened=(CAP,)))
+    told = spoken(feed(loosened=(CAP,)))
     assert f"bounds less than before: {CAP}" in told
 
 
 def test_faults_have_line_and_column(feed: Any) -> None:
-    told = words(feed(state=PolicyState.STALE, diagnostics=(FAULT,)))
+    told = spoken(feed(state=PolicyState.STALE, diagnostics=(FAULT,)))
     assert f"{SITE}:7:3" in told
     assert "no such key" in told.lower()
 
@@ -185,18 +180,19 @@ def open_wishes(page: Any) -> Any:
 def test_a_wish_is_written_by_the_window_and_only_there(feed: Any, wish_path: Path) -> None:
     page = feed()
     editor = open_wishes(page)
-    assert "There is no file yet" in words(editor)
+    assert "There is no file yet" in spoken(editor)
     form = page.wishes.form
+    assert form.field.currentText() == "enforce"  # what is in force is proposed
     form.key.setCurrentIndex(form.key.findData("stress.max_run_seconds"))
     assert form.field.value() == 60
     form.field.setValue(20)
     QTest.mouseClick(form.button, Qt.MouseButton.LeftButton)
-    assert "[mandatory.stress]\nmax_run_seconds = 20\n" in editor.text.toPlainText()
+    assert "[mandatory.stress]\nmax_run_seconds = 20\n" in editor.text.source()
     assert not wish_path.exists()
     QTest.mouseClick(editor.save_button, Qt.MouseButton.LeftButton)
     (claim,) = parse(wish_path.read_bytes(), "", Scope.USER)
     assert (claim.key, claim.value) == ("stress.max_run_seconds", 20)
-    assert "Saved. It is in force within seconds." in words(editor)
+    assert "Saved. It is in force within seconds." in spoken(editor)
     assert not editor.save_button.isEnabled()
 
 
@@ -207,12 +203,13 @@ def test_faults_are_told_while_one_types_and_cannot_be_saved(
     wish_path.write_text("# mine\n" + LOOSER)
     page = feed()
     editor = open_wishes(page)
-    assert "Valid and saved." in words(editor)
+    assert "Valid and saved." in spoken(editor)
     with qtbot.waitSignal(editor.checked):
         editor.text.moveCursor(editor.text.textCursor().MoveOperation.End)
         QTest.keyClicks(editor.text, "max_eficiency = 3")
         assert not editor.save_button.isEnabled()
-    told = words(editor)
+    assert not editor.save_button.isEnabled()
+    told = spoken(editor)
     assert "Not valid. It cannot be saved like this." in told
     assert "5:1" in told
     assert "did you mean" in told
@@ -226,6 +223,22 @@ def test_faults_are_told_while_one_types_and_cannot_be_saved(
     assert wish_path.read_text() == "# mine\n" + LOOSER
 
 
+def test_places_and_spaces_are_those_of_the_file(feed: Any, wish_path: Path) -> None:
+    page = feed()
+    editor = open_wishes(page)
+    editor.replace("schema = 1\nname = '😀\u00a0' # \u00a0\n[mandatory]\n'😀' = 1\n")
+    editor.faults.selectRow(0)
+    assert editor.text.textCursor().blockNumber() == 3
+    editor.replace("schema = 1\nname = '😀' '\n")
+    editor.faults.selectRow(0)
+    cursor = editor.text.textCursor()
+    assert (cursor.blockNumber(), cursor.positionInBlock()) == (1, len("name = '12' "))
+    text = "schema = 1\nname = '😀\u00a0' # \u00a0\n"
+    editor.replace(text)
+    editor.save_button.click()
+    assert wish_path.read_text(encoding="utf-8") == text
+
+
 def test_what_another_program_wrote_is_not_written_over(feed: Any, wish_path: Path) -> None:
     wish_path.parent.mkdir()
     wish_path.write_text(LOOSER)
@@ -233,10 +246,10 @@ def test_what_another_program_wrote_is_not_written_over(feed: Any, wish_path: Pa
     editor.replace(TIGHTER)
     wish_path.write_text("# elsewhere\n" + LOOSER)
     QTest.mouseClick(editor.save_button, Qt.MouseButton.LeftButton)
-    assert "changed by another program" in words(editor)
+    assert "changed by another program" in spoken(editor)
     assert wish_path.read_text() == "# elsewhere\n" + LOOSER
     QTest.mouseClick(editor.reload_button, Qt.MouseButton.LeftButton)
-    assert editor.text.toPlainText() == "# elsewhere\n" + LOOSER
+    assert editor.text.source() == "# elsewhere\n" + LOOSER
 
 
 def test_a_file_that_cannot_be_written_is_said(feed: Any, wish_path: Path, tmp_path: Path) -> None:
@@ -244,8 +257,8 @@ def test_a_file_that_cannot_be_written_is_said(feed: Any, wish_path: Path, tmp_p
     (tmp_path / "config").write_text("a file where a directory should be")
     editor.replace(TIGHTER)
     editor.save_button.click()
-    assert "Not saved" in words(editor) or "cannot be read" in words(editor)
-    assert editor.text.toPlainText() == TIGHTER
+    assert "Not saved" in spoken(editor) or "cannot be read" in spoken(editor)
+    assert editor.text.source() == TIGHTER
 
 
 def test_a_file_that_is_no_text_is_left_alone(feed: Any, wish_path: Path) -> None:
@@ -253,7 +266,7 @@ def test_a_file_that_is_no_text_is_left_alone(feed: Any, wish_path: Path) -> Non
     wish_path.write_bytes(b"\xff\xfe")
     page = feed()
     editor = open_wishes(page)
-    assert "not UTF-8" in words(editor)
+    assert "not UTF-8" in spoken(editor)
     assert editor.text.isReadOnly()
     assert not page.wishes.form.button.isEnabled()
     assert wish_path.read_bytes() == b"\xff\xfe"
@@ -264,13 +277,13 @@ def test_the_form_tells_a_looser_wish_before_it_is_written(feed: Any) -> None:
     open_wishes(page)
     form = page.wishes.form
     form.key.setCurrentIndex(form.key.findData(CAP))
-    assert "You can only make it tighter." in words(form)
+    assert "You can only make it tighter." in spoken(form)
     form.field.setValue(80)
-    assert "A looser value has no effect." in words(form)
+    assert "A looser value has no effect." in spoken(form)
     form.key.setCurrentIndex(form.key.findData("mining.gpu_roles"))
     form.field.setText("here=nothing")
     QTest.mouseClick(form.button, Qt.MouseButton.LeftButton)
-    assert "This value is not allowed here" in words(form)
+    assert "This value is not allowed here" in spoken(form)
 
 
 @pytest.mark.parametrize("size", [(1180, 760), (1024, 680)], ids=["usual", "least"])
@@ -290,6 +303,12 @@ def test_nothing_is_cut_in_any_view(
     for _ in range(4):
         qapp.processEvents()
     assert (nameless(bench.window), cut(bench.window)) == ([], [])
+
+
+def test_a_wish_that_replaces_another_of_ones_own_is_not_in_vain(feed: Any) -> None:
+    both = "schema = 1\n[recommended.mining]\nmax_efficiency_percent = 80\n" + TIGHTER[11:]
+    page = feed(b"schema = 1\n", both)
+    assert status_of(page, CAP).replace("\u00a0", " ") == "Yours, overrides 80 %"
 
 
 @pytest.mark.parametrize("key", [key.name for key in POLICY_KEYS])
@@ -330,7 +349,7 @@ def test_a_padlock_opens_the_explanation_by_keyboard(bench: Any, feed: Any) -> N
     QTest.keyClick(lock, Qt.Key.Key_Space)
     popup = QApplication.activePopupWidget()
     assert popup is not None
-    told = words(popup)
+    told = spoken(popup)
     assert "Longest run: 60 s" in told
     assert f"the administrator in {SITE}; you can only make it tighter" in told
     assert cut(popup) == []

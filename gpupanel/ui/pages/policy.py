@@ -84,16 +84,21 @@ class PolicyPage(Page):
 
     def _open_view(self) -> None:
         view = self.views.value
-        if view == _WISHES and self.wishes is None:
+        if view == _WISHES:
+            self._stack.setCurrentWidget(self._made_wishes())
+        else:
+            is_in_force = view == _IN_FORCE
+            self._stack.setCurrentWidget(self.effective if is_in_force else self._decisions_view)
+        self.effective.head.setVisible(view == _IN_FORCE)
+        self._show_faults()
+
+    def _made_wishes(self) -> WishesView:
+        if self.wishes is None:
             self.wishes = WishesView()
             self._stack.addWidget(self.wishes)
             if self._shown is not None:
                 self.wishes.show_policy(self._shown)
-        shown = {_IN_FORCE: self.effective, _DECISIONS: self._decisions_view}.get(view, self.wishes)
-        assert shown is not None
-        self._stack.setCurrentWidget(shown)
-        self.effective.head.setVisible(view == _IN_FORCE)
-        self._show_faults()
+        return self.wishes
 
     def _show_policy(self, policy: EffectivePolicy) -> None:
         text, tone = self._state_sentence(policy)

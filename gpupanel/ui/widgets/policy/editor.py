@@ -79,7 +79,7 @@ class WishEditor(Card):
     def check(self) -> None:
         """Say what is wrong with the text now."""
         self._pause.stop()
-        self._faults = self._file.faults(self.text.toPlainText())
+        self._faults = self._file.faults(self.text.source())
         rows = [_fault_row(fault) for fault in self._faults]
         self.faults.set_rows(rows)
         self._faults_card.setVisible(bool(rows))
@@ -128,7 +128,7 @@ class WishEditor(Card):
         self.check()
         if not self.save_button.isEnabled():
             return
-        text = self.text.toPlainText()
+        text = self.text.source()
         try:
             if self._file.read() != self._known:
                 changed = self.tr("The file was changed by another program: Reload shows it.")
@@ -222,11 +222,17 @@ class _SourceField(QPlainTextEdit):
         super().focusOutEvent(event)
         self.focused.emit(False)
 
+    def source(self) -> str:
+        """The text as it is; Qt's plain text has spaces where no-break spaces were."""
+        return self.document().toRawText().replace("\u2029", "\n")
+
     def _at(self, line: int, column: int) -> QTextCursor:
+        """Columns are characters; Qt counts UTF-16."""
         block = self.document().findBlockByNumber(line - 1)
         cursor = QTextCursor(self.document())
         if block.isValid():
-            cursor.setPosition(block.position() + min(max(column, 1), block.length()) - 1)
+            before = block.text()[: max(column, 1) - 1].encode("utf-16-le", "surrogatepass")
+            cursor.setPosition(block.position() + len(before) // 2)
         return cursor
 
 

@@ -48,7 +48,7 @@ class WishesView(QWidget):
         self.form.show_policy(policy)
 
     def _put(self, key: PolicyKey, value: Value) -> None:
-        text = with_wish(self.editor.text.toPlainText(), key, value)
+        text = with_wish(self.editor.text.source(), key, value)
         if text is None:
             self.form.refuse()
         else:
