@@ -7,7 +7,7 @@ mapped. So all of it together weighs 8 nats at most, less than what a miner show
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from statistics import mean
+from statistics import fmean
 
 from gpupanel.detection.reading.facts import ProcessFacts, Use
 from gpupanel.detection.signatures import Signatures, bare_name
@@ -114,7 +114,7 @@ def _mean(uses: Sequence[Use], values: Sequence[float]) -> float:
         for use, value in zip(uses, values, strict=True)
         if use.time_s > uses[-1].time_s - _WINDOW_S
     ]
-    return mean(recent) if recent else 0.0
+    return fmean(recent) if recent else 0.0
 
 
 def _line(kind: str, weight: float, text: str, source: EvidenceSource) -> Evidence:

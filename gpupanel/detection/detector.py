@@ -59,6 +59,8 @@ class _Watched:
     facts: ProcessFacts | None = None
     verdict: Verdict | None = None
     latch_key: str = ""
+    told_of: tuple[ProcessFacts, Signatures] | None = None
+    told: tuple[Evidence, ...] = ()
     looks: int = 0
     read_at_s: float = float("-inf")
     was_at_work: bool = False
@@ -147,7 +149,11 @@ class Detector:
         if own is not None:
             return own
         known, uses = self._known, tuple(one.uses)
-        judgement = self._latch(one, facts).see(all_evidence(facts, uses, known), now_s)
+        if one.told_of is None or one.told_of[0] is not facts or one.told_of[1] is not known:
+            one.told_of = facts, known
+            one.told = (*processes.evidence(facts, known), *files.evidence(facts, known))
+        lines = (*one.told, *_evidence_of_use(facts, uses, known))
+        judgement = self._latch(one, facts).see(lines, now_s)
         protected = benign.protection(facts, known)
         before = one.verdict
         stood = before.standing if before is not None else Standing.CLEAR
@@ -197,8 +203,15 @@ class Detector:
 def all_evidence(facts: ProcessFacts, uses: Sequence[Use], known: Signatures) -> Iterator[Evidence]:
     """What every family says now."""
     yield from processes.evidence(facts, known)
-    yield from network.evidence(facts, uses, known)
     yield from files.evidence(facts, known)
+    yield from _evidence_of_use(facts, uses, known)
+
+
+def _evidence_of_use(
+    facts: ProcessFacts, uses: Sequence[Use], known: Signatures
+) -> Iterator[Evidence]:
+    """Of the families that look at how the GPU is used, too."""
+    yield from network.evidence(facts, uses, known)
     yield from telemetry.evidence(uses, known)
     yield from benign.evidence(facts, uses, known)
 

@@ -48,10 +48,7 @@ def _configs(configs: Sequence[Config], known: Signatures) -> Iterator[Evidence]
         if miner is not None:
             text = f"its {config.name} is a configuration of {miner.name}"
             yield _line("config", known.weights["config_keys"], text)
-        named = {config.name} & (
-            known.config_names | frozenset().union(*(m.config_names for m in known.miners))
-        )
-        if named:
+        if config.name in known.config_names:
             text = f"only miners read a file called {config.name}"
             yield _line("config name", known.weights["config_name"], text)
         values = _VALUE.findall(config.text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
-from statistics import mean
+from statistics import fmean
 
 from gpupanel.detection.arguments import Endpoint, endpoints, endpoints_in_text, values_of
 from gpupanel.detection.processes import all_options, has_wallet, named_algorithm
@@ -136,8 +136,7 @@ def _given_pools(facts: ProcessFacts, known: Signatures) -> list[Endpoint]:
     found = all_options(facts)
     if not (named_algorithm(found, known) or has_wallet([one.value for one in found], known)):
         return []
-    flags = frozenset().union(*(miner.pool for miner in known.miners))
-    return [one for one in endpoints(values_of(found, flags)) if one.port]
+    return [one for one in endpoints(values_of(found, known.pool_options)) if one.port]
 
 
 def _leads_to(connection: Connection, pool: Endpoint) -> bool:
@@ -160,7 +159,7 @@ def _is_lasting(away: Sequence[Connection], uses: Sequence[Use]) -> bool:
     since_s = uses[-1].time_s - _WINDOW_S
     busy = [use.utilization_percent for use in uses if use.time_s >= since_s]
     known = [percent for percent in busy if percent is not None]
-    is_saturated = bool(known) and mean(known) >= _SATURATED_PERCENT
+    is_saturated = bool(known) and fmean(known) >= _SATURATED_PERCENT
     return is_saturated and max(one.age_s for one in away) >= _LASTING_S
 
 

@@ -22,7 +22,7 @@ def evidence(facts: ProcessFacts, known: Signatures) -> Iterator[Evidence]:
     yield from _markers(facts, known)
     found = all_options(facts)
     flags = {option.flag for option in found}
-    unique = flags & (known.unique_options | frozenset().union(*(m.unique for m in known.miners)))
+    unique = flags & known.unique_options
     if unique:
         weight = known.weights["unique_option"] + (known.weights["weak_option"] * (len(unique) > 1))
         yield _line("options", weight, f"only miners know its option {_listed(unique)}")
@@ -54,8 +54,7 @@ def fitting_miner(found: tuple[Option, ...], known: Signatures) -> Miner | None:
 
 def named_algorithm(found: tuple[Option, ...], known: Signatures) -> str:
     """The first algorithm or coin that an option asks for; empty for none."""
-    flags = known.algorithm_options | frozenset().union(*(m.algorithm for m in known.miners))
-    for value in values_of(found, flags):
+    for value in values_of(found, known.algorithm_options):
         for word in value.casefold().replace("+", ",").split(","):
             if word in known.algorithms:
                 return word

@@ -57,6 +57,7 @@ class Signatures:
 
     Attributes:
         weights: Nats by kind of evidence.
+        unique_options, algorithm_options, pool_options: Of all miners together.
         pools, listed, doubtful: Hosts, each with all below it.
         added_executables: Names that an administrator added, folded.
         programs: Class and names of known programs.
@@ -68,6 +69,7 @@ class Signatures:
     unique_options: frozenset[str]
     weak_options: frozenset[str]
     algorithm_options: frozenset[str]
+    pool_options: frozenset[str]
     algorithms: frozenset[str]
     strong_schemes: frozenset[str]
     weak_schemes: frozenset[str]
@@ -137,13 +139,15 @@ def load(miners_file: Path, lookalikes_file: Path) -> Signatures:
     known = tomllib.loads(miners_file.read_text(encoding="utf-8"))
     alike = tomllib.loads(lookalikes_file.read_text(encoding="utf-8"))
     options, hosts, files = known["options"], known["hosts"], known["files"]
+    miners = tuple(_miner(entry) for entry in known["miner"])
     patterns = [text for name, text in known["wallets"].items() if name != "sources"]
     return Signatures(
         weights={key: value for key, value in known["weights"].items() if key != "sources"},
-        miners=tuple(_miner(entry) for entry in known["miner"]),
-        unique_options=frozenset(options["unique"]),
+        miners=miners,
+        unique_options=frozenset(options["unique"]).union(*(one.unique for one in miners)),
         weak_options=frozenset(options["weak"]),
-        algorithm_options=frozenset(options["algorithm"]),
+        algorithm_options=frozenset(options["algorithm"]).union(*(one.algorithm for one in miners)),
+        pool_options=frozenset().union(*(one.pool for one in miners)),
         algorithms=frozenset(known["algorithms"]["values"]),
         strong_schemes=frozenset(known["schemes"]["strong"]),
         weak_schemes=frozenset(known["schemes"]["weak"]),
@@ -157,7 +161,7 @@ def load(miners_file: Path, lookalikes_file: Path) -> Signatures:
         markers=tuple("".join(parts).encode() for parts in known["markers"]["values"]),
         table_suffixes=tuple(files["suffixes"]),
         table_names=tuple(files["names"]),
-        config_names=frozenset(files["configs"]),
+        config_names=frozenset(files["configs"]).union(*(one.config_names for one in miners)),
         configs_to_read=tuple(files["read"]),
         programs=tuple(
             (ProcessClass(entry["class"]), _names(entry["names"])) for entry in alike["program"]

@@ -210,8 +210,14 @@ def without_miner(name: str) -> Signatures:
     gone = [m for m in known.miners if names & (m.executables | m.common_words)]
     assert gone, f"{name} is not among the signatures"
     unique = frozenset().union(*(m.unique for m in gone))
-    miners_left = tuple(m for m in known.miners if m not in gone)
-    return replace(known, miners=miners_left, unique_options=known.unique_options - unique)
+    left = tuple(m for m in known.miners if m not in gone)
+    return replace(
+        known,
+        miners=left,
+        unique_options=known.unique_options - unique,
+        pool_options=frozenset().union(*(m.pool for m in left)),
+        config_names=known.config_names - frozenset().union(*(m.config_names for m in gone)),
+    )
 
 
 def without_workload(entry: Entry) -> Signatures:

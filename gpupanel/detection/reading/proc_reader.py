@@ -20,12 +20,16 @@ from gpupanel.detection.signatures import Signatures
 from gpupanel.policy.trusted_file import safe_identity
 
 _MOST_LAUNCHERS = 3
+_LOOKS_OF_TRUST = 20
 _MOST_DESCRIPTORS = 1024
 _MOST_CONFIGS = 6
 _COMMAND_BYTES, _TABLE_BYTES, _CONFIG_BYTES, _MAPS_BYTES = 32_768, 2**22, 65_536, 2**21
 
 _PARENT_FIELD, _STARTED_FIELD = 4 - 3, 22 - 3
 """Of ``/proc/PID/stat``, counted from the first field after the name."""
+
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+"""A pipe in a file's place must not hold us until somebody writes to it."""
 
 _CONFIG_SUFFIXES = (".json", ".txt", ".ini", ".conf", ".cfg", ".toml", ".yaml", ".yml")
 _NETWORK_DRIVES = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "fuse.sshfs"})
@@ -65,13 +69,18 @@ class ProcReader:
         self._contents = Contents(known.markers)
         self._processes: dict[int, _Known] = {}
         self._sockets: dict[str, dict[int, Socket]] = {}
+        self._trusted: dict[tuple[str, tuple[int, int]], bool] = {}
         self._network_drives: tuple[str, ...] = ()
+        self._looks = 0
         self._now_s = 0.0
 
     def begin_look(self, now_s: float, pids: Sequence[int]) -> None:
         """Forget all but ``pids``, and what tables said at the last look."""
         self._now_s = now_s
         self._sockets = {}
+        self._looks += 1
+        if self._looks % _LOOKS_OF_TRUST == 0:
+            self._trusted = {}  # somebody may have been given the right to write since
         self._contents.begin_look()
         self._processes = {pid: self._processes[pid] for pid in pids if pid in self._processes}
         mounts = _read(f"{self._root}/self/mounts", _TABLE_BYTES).decode("utf-8", "replace")
@@ -115,7 +124,16 @@ class ProcReader:
         if not path or self._is_far(path):
             return Program(path)
         content = self._contents.of(link)
-        return _program(path, content)
+        return self._described(path, content)
+
+    def _described(self, path: str, content: Content | None) -> Program:
+        if content is None:
+            return Program(path)
+        key = path, content.identity
+        if key not in self._trusted:
+            is_absolute = path.startswith("/")
+            self._trusted[key] = is_absolute and safe_identity(Path(path)) == content.identity
+        return Program(path, content.sha256, content.markers, self._trusted[key])
 
     def _script(self, folder: str, arguments: Sequence[str]) -> Program | None:
         """What an interpreter runs: the first of its arguments that is a file."""
@@ -126,7 +144,7 @@ class ProcReader:
                 continue
             content = self._contents.of(_inside(folder, word))
             if content is not None:
-                return _program(word, content)
+                return self._described(word, content)
         return Program()
 
     def _launchers(self, pid: int, uid: int) -> tuple[Launcher, ...]:
@@ -178,14 +196,18 @@ class ProcReader:
             if option.value.casefold().endswith(_CONFIG_SUFFIXES)
         ]
         found = []
+        working = f"{_target(f'{folder}/cwd')}/"
         for name in dict.fromkeys([*named, *self.known.configs_to_read]):
-            text = "" if "\0" in name else self._config(_inside(folder, name), name, uid)
+            where = name if name.startswith("/") else working
+            is_near = "\0" not in name and not self._is_far(where)
+            text = _config(_inside(folder, name), uid) if is_near else ""
             if text:
                 found.append(Config(name.replace("\\", "/").rpartition("/")[2], text))
             if len(found) == _MOST_CONFIGS:
                 break
         return tuple(found)
 
+<<<<<<< HEAD
     def _config(self, path: str, name: str, uid: int) -> str:
         where = name if name.startswith("/") else f"{_target(os.path.dirname(path))}/"
         if self._is_far(where):
@@ -205,15 +227,28 @@ class ProcReader:
         finally:
             os.close(descriptor)
 
+=======
+>>>>>>> detection
     def _is_far(self, path: str) -> bool:
         return path.startswith(self._network_drives)
 
 
-def _program(path: str, content: Content | None) -> Program:
-    if content is None:
-        return Program(path)
-    is_trusted = path.startswith("/") and safe_identity(Path(path)) == content.identity
-    return Program(path, content.sha256, content.markers, is_trusted)
+def _config(path: str, uid: int) -> str:
+    """Of a regular file that the process may read; empty for all else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _NO_WAIT)
+    except OSError:
+        return ""
+    try:
+        status = os.fstat(descriptor)
+        is_its_own = status.st_uid == uid or status.st_mode & stat.S_IROTH
+        if not stat.S_ISREG(status.st_mode) or not is_its_own:
+            return ""
+        return os.read(descriptor, _CONFIG_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
 
 
 def _inside(folder: str, name: str) -> str:
