@@ -62,11 +62,7 @@ class Bench:
 
     def standing(self) -> Standing | None:
         (sample,) = self.judging.judged([SAMPLE])
-<<<<<<< HEAD
-        return sample.verdict.standing if sample.verdict else None
-=======
         return None if sample.verdict is None else sample.verdict.standing
->>>>>>> detection
 
 
 @pytest.fixture

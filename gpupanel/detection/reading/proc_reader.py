@@ -56,10 +56,6 @@ class _Stat:
     started: int
 
 
-_WITHOUT_WAITING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
-"""A pipe or a terminal in a file's place must not hold us; Windows knows neither."""
-
-
 class ProcReader:
     """Reads processes one after the other; ``begin_look`` before each round of them."""
 
@@ -207,28 +203,6 @@ class ProcReader:
                 break
         return tuple(found)
 
-<<<<<<< HEAD
-    def _config(self, path: str, name: str, uid: int) -> str:
-        where = name if name.startswith("/") else f"{_target(os.path.dirname(path))}/"
-        if self._is_far(where):
-            return ""
-        try:
-            descriptor = os.open(path, _WITHOUT_WAITING)
-        except (OSError, ValueError):
-            return ""
-        try:
-            status = os.fstat(descriptor)
-            is_its_own = status.st_uid == uid or status.st_mode & stat.S_IROTH
-            if not stat.S_ISREG(status.st_mode) or not is_its_own:
-                return ""
-            return os.read(descriptor, _CONFIG_BYTES).decode("utf-8", "replace")
-        except OSError:
-            return ""
-        finally:
-            os.close(descriptor)
-
-=======
->>>>>>> detection
     def _is_far(self, path: str) -> bool:
         return path.startswith(self._network_drives)
 

@@ -143,16 +143,8 @@ _STARTED_SLACK = 20_000_000
 
 
 def _started(process: psutil.Process) -> int:
-<<<<<<< HEAD
-    """As ``backends.linux.proc.Identity.started`` counts on each system."""
-    if sys.platform == "win32":
-        return round(process.create_time() * 1e6) * 10 + _FILETIME_OF_1970
-    else:  # noqa: RET505 - for mypy, to which the rest does not exist on Windows
-        return 0
-=======
     """As FILETIME, which is how Windows' drivers tell it; no other system is asked by start."""
     return round(process.create_time() * 1e6) * 10 + _FILETIME_OF_1970
->>>>>>> detection
 
 
 def _arguments(process: psutil.Process) -> tuple[str, ...]:

@@ -109,15 +109,9 @@ class EvidenceCard(Card):
         self._show_verdict(verdict)
 
     def _show_verdict(self, verdict: Verdict | str) -> None:
-<<<<<<< HEAD
-        known = verdict if isinstance(verdict, Verdict) else None
-        self.table.setVisible(known is not None and bool(known.evidence))
-        self.object_button.setVisible(known is not None and known.may_object)
-=======
         lines = verdict.evidence if isinstance(verdict, Verdict) else ()
         self.table.setVisible(bool(lines))
         self.object_button.setVisible(isinstance(verdict, Verdict) and verdict.may_object)
->>>>>>> detection
         if isinstance(verdict, str):
             self._sentence.set_text(fmt.sentence(verdict))
             return
