@@ -44,16 +44,16 @@ static inline float largest_of(const wide x)
     return LARGER(two.s0, two.s1);
 }
 
-/* Numbers `index` * WIDTH and following of an array of halves; finite ones only on a processor,
- * where drivers convert one by one: there the exponent is rebiased by an exact multiplication. */
+/* Numbers `index` * WIDTH and following of an array of halves. A processor, whose drivers convert
+ * one by one, moves the bits of a finite half to where a float has them, sign first, and makes up
+ * for the other bias of the exponent by an exact multiplication. */
 static inline wide wide_from_halves(const size_t index, __global const ushort *halves)
 {
 #if LANES == 1
     return vload_half4(index, (__global const half *)halves);
 #else
-    const WIDE(uint) bits = WIDE(convert_uint)(WIDE(vload)(index, halves));
-    const wide magnitude = WIDE(as_float)((bits & 0x7fff) << 13) * 0x1p112f;
-    return WIDE(as_float)(WIDE(as_uint)(magnitude) | (bits & 0x8000) << 16);
+    const WIDE(int) bits = WIDE(convert_int)(WIDE(vload)(index, (__global const short *)halves));
+    return WIDE(as_float)(bits << 13 & (int)0x8fffe000) * 0x1p112f;
 #endif
 }
 
@@ -78,14 +78,21 @@ static inline wide power_of_two(const wide x)
 #endif
 }
 
-/* On a processor: past the caches, where what is written is not read again soon. */
+/* On a processor: STREAM past the caches, where what is written is not read again soon;
+ * FETCH_AHEAD what is read soon, where hardware, which looks ahead within a page, does not. */
 #if LANES > 1 && defined(__has_builtin)
 #if __has_builtin(__builtin_nontemporal_store)
 #define STREAM(at, value) __builtin_nontemporal_store(value, at)
 #endif
+#if __has_builtin(__builtin_prefetch)
+#define FETCH_AHEAD(at) __builtin_prefetch((const void *)(uintptr_t)(at))
+#endif
 #endif
 #ifndef STREAM
 #define STREAM(at, value) (*(at) = (value))
+#endif
+#ifndef FETCH_AHEAD
+#define FETCH_AHEAD(at)
 #endif
 
 /* Defines `float function(float mine, local float *scratch)`: all ITEMS of a work-group combined,

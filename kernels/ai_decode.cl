@@ -106,7 +106,9 @@ multiply(__global const element *restrict weights, __global const ushort *restri
 #pragma unroll
             for (int r = 0; r < ROWS; r++) {
                 wide weight[VECTORS];
-                load_block(weight, weights, start + r * blocks + block);
+                const size_t at = start + r * blocks + block;
+                load_block(weight, weights, at);
+                FETCH_AHEAD(weights + (at + ROWS * blocks) * (BLOCK * BITS / 8 / sizeof(element)));
 #if BITS >= 16
                 sum[r] = weight[0] * part[0] + sum[r];
 #else
@@ -114,7 +116,6 @@ multiply(__global const element *restrict weights, __global const ushort *restri
 #pragma unroll
                 for (int v = 1; v < VECTORS; v++)
                     in_block = weight[v] * part[v] + in_block;
-                const size_t at = start + r * blocks + block;
                 sum[r] = in_block * vload_half(at, (__global const half *)scales) + sum[r];
 #endif
             }

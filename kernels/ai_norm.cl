@@ -67,14 +67,18 @@ normalise_row(__global const wide *restrict from, __global const wide *restrict 
     const float mean = sum / width;
     SUM_OVER_ROW(squares, (value - mean) * (value - mean));
     const float scale = alpha / sqrt(squares / width + EPSILON);
-    for (uint v = item; v < vectors; v += ITEMS)
+    for (uint v = item; v < vectors; v += ITEMS) {
+        FETCH_AHEAD(&from[v + vectors]); /* the next row */
         STREAM(&to[v], (from[v] - mean) * scale * gain[v] + alpha * bias[v]);
+    }
 #elif KIND == 1
     float squares;
     SUM_OVER_ROW(squares, value * value);
     const float scale = alpha / sqrt(squares / width + EPSILON);
-    for (uint v = item; v < vectors; v += ITEMS)
+    for (uint v = item; v < vectors; v += ITEMS) {
+        FETCH_AHEAD(&from[v + vectors]); /* the next row */
         STREAM(&to[v], from[v] * scale * gain[v]);
+    }
 #else
     wide most = from[item];
     for (uint v = item; v < vectors; v += ITEMS)
@@ -83,8 +87,10 @@ normalise_row(__global const wide *restrict from, __global const wide *restrict 
     float sum;
     SUM_OVER_ROW(sum, power_of_two((value - largest) * M_LOG2E_F));
     const float scale = alpha / sum;
-    for (uint v = item; v < vectors; v += ITEMS)
+    for (uint v = item; v < vectors; v += ITEMS) {
+        FETCH_AHEAD(&from[v + vectors]); /* the next row */
         STREAM(&to[v], power_of_two((from[v] - largest) * M_LOG2E_F) * scale);
+    }
 #endif
 }
 

@@ -145,6 +145,12 @@ static void keccak512_node(wide *state)
     keccak_f1600(state);
 }
 
+// Line of the light cache that goes into an item as its parent `i`.
+static uint parent_of(uint item, uint i, uint word, uint lines, ulong lines_reciprocal)
+{
+    return remainder_of(FNV(item ^ i, word), lines, lines_reciprocal);
+}
+
 // Makes the items first .. end - 1, one per hash; item `origin` is the first of the table.
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
 void make_items(global const part *cache, uint lines, ulong lines_reciprocal,
@@ -170,9 +176,12 @@ void make_items(global const part *cache, uint lines, ulong lines_reciprocal,
         SPACE const uint *chosen = announce(nodes, i % NODE_WORDS, words);
 #pragma unroll
         for (uint hash = 0; hash < HASHES; ++hash) {
-            const uint choice = FNV((team_first + hash) ^ i, chosen[hash]);
-            const uint parent = remainder_of(choice, lines, lines_reciprocal);
+            const uint item = team_first + hash;
+            const uint parent = parent_of(item, i, chosen[hash], lines, lines_reciprocal);
             nodes[hash] = FNV(nodes[hash], cache[(size_t)parent * TEAM + MY_LANE]);
+            // A processor, which has the whole node, asks for the next parent at once.
+            FETCH_LINE(cache + parent_of(item, i + 1, WORD_OF(nodes[hash], (i + 1) % NODE_WORDS),
+                                         lines, lines_reciprocal));
         }
     }
 

@@ -30,13 +30,18 @@ static void access_pages(uint round, const part *chooser, part *low, part *high,
 {
     for (uint i = 0; i < NODE_WORDS; ++i) {
         SPACE const uint *chosen = announce(chooser, i, words);
+        global const part *page[HASHES];
 #pragma unroll
         for (uint hash = 0; hash < HASHES; ++hash) {
             const uint choice = FNV((round * NODE_WORDS + i) ^ seeds[hash], chosen[hash]);
-            global const part *page =
-                part_of(remainder_of(choice, pages, pages_reciprocal), 0, TABLE_PIECES);
-            low[hash] = FNV(low[hash], page[0]);
-            high[hash] = FNV(high[hash], page[TEAM]);
+            page[hash] = part_of(remainder_of(choice, pages, pages_reciprocal), 0, TABLE_PIECES);
+            FETCH_LINE(page[hash]);
+            FETCH_LINE(page[hash] + TEAM);
+        }
+#pragma unroll
+        for (uint hash = 0; hash < HASHES; ++hash) {
+            low[hash] = FNV(low[hash], page[hash][0]);
+            high[hash] = FNV(high[hash], page[hash][TEAM]);
         }
     }
 }

@@ -13,7 +13,7 @@ from gpupanel.backends.linux.drm_backend import DrmBackend
 from gpupanel.backends.linux.drm_fdinfo import FdinfoScanner
 from gpupanel.backends.linux.drm_processes import busiest_engine_percent, device_nodes
 from gpupanel.backends.linux.intel_sensors import IntelSensors, clock_most_mhz
-from gpupanel.backends.linux.pci import device_id, listed_name
+from gpupanel.backends.linux.pci import device_id, drives_display, listed_name
 from gpupanel.model.gpu import GpuInfo, GpuKind, Reading, Sample, Unavailable
 from gpupanel.model.metrics import METRIC_BY_KEY
 
@@ -61,6 +61,7 @@ class IntelBackend(DrmBackend):
             backend=self.name,
             pci_bus_id=address.rjust(len("00000000:00:00.0"), "0"),
             details={"Kernel driver": _driver_of(device_dir), "PCI id": pci_id},
+            drives_display=drives_display(device_dir),
         )
 
     def open_card(self, info: GpuInfo, device_dir: Path) -> IntelCard:

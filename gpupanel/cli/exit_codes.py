@@ -23,3 +23,11 @@ class ExitCode(IntEnum):
     """The service or agent does not answer."""
     DENIED = 8
     """Policy does not allow it."""
+    STALE = 10
+    """``status --check``: the machine policy is broken, the last good one is in force."""
+    CLOSED = 11
+    """``status --check``: the closed policy is in force."""
+    UNMANAGED = 12
+    """``status --check``: there is no machine policy."""
+    AUDIT_ONLY = 13
+    """``status --check``: the mining cap only reports."""

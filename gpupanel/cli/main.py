@@ -18,10 +18,11 @@ NOUNS: Mapping[str, str] = {
     "processes": "list the processes that use a GPU",
     "history": "export remembered readings; energy in kWh and its cost",
     "stress": "list and run loads: mining, AI, gaming",
-    "policy": "validate policy files; show what is in force and who says so",
+    "policy": "validate, show, explain, compare and try out policy",
+    "status": "how policy, agent and driver stacks stand",
     "doctor": "say what works here, what does not, and what to do about it",
 }
-"""Each is a file in this folder with ``add_arguments(parser)`` and ``main(arguments)``."""
+"""Each is a module in this folder with ``add_arguments(parser)`` and ``main(arguments)``."""
 
 EXIT_CODES: Mapping[type[Exception], ExitCode] = {
     RunDenied: ExitCode.DENIED,
@@ -32,7 +33,8 @@ EXIT_CODES: Mapping[type[Exception], ExitCode] = {
 """The first class that fits decides."""
 
 EPILOG = """exit status: 0 ok, 1 not well (policy errors, run failed, verification failed), 2 usage,
-3 warnings under --strict, 4 insecure ownership, 6 input or output, 7 agent unreachable, 8 denied"""
+3 warnings under --strict, 4 insecure ownership, 6 input or output, 7 agent unreachable, 8 denied;
+status --check also: 10 stale, 11 closed, 12 unmanaged, 13 audit only"""
 
 
 class _Noun(Protocol):

@@ -166,8 +166,12 @@ def _run(client: Client, arguments: argparse.Namespace, gpus: Sequence[GpuInfo])
                 print(f"policy: {decision.reason}", file=sys.stderr)
             follower.add(carry_out(decision, asked), gpu)
     records = follower.follow(report_for(follower.runs, as_json=arguments.json))
-    for path in arguments.report:
-        _write_reports(path, records)
+    try:
+        for path in arguments.report:
+            _write_reports(path, records)
+    except OSError as fault:
+        print(f"gpupanelctl: the report cannot be written: {fault}", file=sys.stderr)
+        return ExitCode.IO
     well = all(isinstance(record.last, Finished) and record.last.verified for record in records)
     return ExitCode.OK if well else ExitCode.NOT_WELL
 

@@ -49,6 +49,8 @@ class GpuInfo:
             for the limit line of a chart.
         details: What else a person may want to know: VBIOS version, ECC and MIG mode, the
             greatest PCIe link; label to text.
+        drives_display: Whether a screen shows what it draws; None where that is not told. Loads
+            launch shorter work there, so that the desktop stays smooth.
     """
 
     id: GpuId
@@ -61,6 +63,7 @@ class GpuInfo:
     memory_total_bytes: int | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, str] = field(default_factory=dict)
+    drives_display: bool | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The contract of ``gpupanelctl gpus --json``."""
@@ -75,6 +78,7 @@ class GpuInfo:
             "memory_total_bytes": self.memory_total_bytes,
             "limits": dict(self.limits),
             "details": dict(self.details),
+            "drives_display": self.drives_display,
         }
 
     @classmethod
@@ -95,6 +99,7 @@ class GpuInfo:
             memory_total_bytes=document["memory_total_bytes"],
             limits=document["limits"],
             details=document["details"],
+            drives_display=document.get("drives_display"),
         )
 
 

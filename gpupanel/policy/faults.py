@@ -31,12 +31,21 @@ class Fault(StrEnum):
     WRONG_TYPE = "GP013"
     UNKNOWN_CHOICE = "GP014"
     REPEATED = "GP015"
+    MISPLACED = "GP016"
+    NOBODY = "GP017"
     UNREADABLE = "GP020"
     INSECURE = "GP021"
     TOO_MANY_FILES = "GP022"
     KEPT_LAST_GOOD = "GP030"
     NONE_LAST_GOOD = "GP031"
     NOT_REMEMBERED = "GP032"
+    CONFLICT = "GP033"
+    UNNAMED = "GP034"
+    LOOSENED = "GP035"
+    REMOVED = "GP036"
+    REQUIRED = "GP037"
+    NO_EFFECT = "GP040"
+    SAYS_NOTHING = "GP041"
 
 
 FAULTS: Mapping[Fault, str] = {
@@ -53,12 +62,21 @@ FAULTS: Mapping[Fault, str] = {
     Fault.WRONG_TYPE: "The value is of the wrong type; there are no floats, true is no number.",
     Fault.UNKNOWN_CHOICE: "The word is not one of those that the key knows.",
     Fault.REPEATED: "A word stands twice in one list.",
+    Fault.MISPLACED: "The table or key may only stand in a machine policy.",
+    Fault.NOBODY: "A scope names no users and no groups.",
     Fault.UNREADABLE: "The file or directory cannot be read.",
     Fault.INSECURE: "Somebody other than the administrator can change the file or its way.",
-    Fault.TOO_MANY_FILES: "There are more than 64 policy files.",
+    Fault.TOO_MANY_FILES: "There are more than 96 policy files.",
     Fault.KEPT_LAST_GOOD: "A source is broken: what it last said when it was good stays in force.",
     Fault.NONE_LAST_GOOD: "A source is broken, and what it last said when it was good is unknown.",
     Fault.NOT_REMEMBERED: "The last good policy cannot be written down or is damaged.",
+    Fault.CONFLICT: "Registry and files mandate different values; the tighter one holds.",
+    Fault.UNNAMED: "The user's name is not known; scopes that name users or groups hold for him.",
+    Fault.LOOSENED: "The machine policy bounds something less than the one before did.",
+    Fault.REMOVED: "The machine policy was removed.",
+    Fault.REQUIRED: "The machine policy was removed, and it said that there must be one.",
+    Fault.NO_EFFECT: "What is said has no effect beside something else that is said.",
+    Fault.SAYS_NOTHING: "The file says nothing about any key.",
 }
 
 
@@ -67,9 +85,9 @@ def error(fault: Fault, path: str, text: str, line: int = 0, column: int = 0) ->
     return Diagnostic(path, line, column, "error", fault.value, text)
 
 
-def warning(fault: Fault, path: str, text: str) -> Diagnostic:
+def warning(fault: Fault, path: str, text: str, line: int = 0, column: int = 0) -> Diagnostic:
     """Something that a person should know and that refuses nothing."""
-    return Diagnostic(path, 0, 0, "warning", fault.value, text)
+    return Diagnostic(path, line, column, "warning", fault.value, text)
 
 
 def quoted(text: str) -> str:

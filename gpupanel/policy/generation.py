@@ -19,13 +19,24 @@ from pathlib import Path
 from typing import Any
 
 from gpupanel.model.decision import Diagnostic
-from gpupanel.policy.faults import Fault, warning
-from gpupanel.policy.resolve import Claim, EffectivePolicy, PolicyState, closed_claims, resolve
+from gpupanel.policy.claims import (
+    Asker,
+    Claim,
+    MemberClaim,
+    Statement,
+    statement_as_json,
+    statement_from_json,
+    statements_for,
+)
+from gpupanel.policy.compare import loosened
+from gpupanel.policy.faults import Fault, error, warning
+from gpupanel.policy.machine import conflicts
+from gpupanel.policy.resolve import EffectivePolicy, PolicyState, closed_claims, resolve
 from gpupanel.policy.sources import ExtraSource, Reading, Sources
 from gpupanel.policy.validate import value_is_valid
 
 _MAX_BYTES = 4 * 1024 * 1024
-"""More than 64 files can say."""
+"""More than 96 files can say."""
 
 
 def load(sources: Sources, extra: ExtraSource | None = None) -> EffectivePolicy:
@@ -38,9 +49,12 @@ def load(sources: Sources, extra: ExtraSource | None = None) -> EffectivePolicy:
         PolicyInvalid: ``extra`` is missing or broken: a call that names it must not go on.
     """
     extra_claims = extra.read() if extra else ()
-    machine, state, notes = _machine(sources)
+    machine = _machine(sources)
     user, wish_notes = _wishes(sources)
-    return resolve(machine, user, extra_claims, state=state, diagnostics=(*notes, *wish_notes))
+    return resolve(
+        statements_for(sources.asker, machine.statements), user, extra_claims,
+        state=machine.state, diagnostics=(*machine.notes, *wish_notes), loosened=machine.loosened,
+    )  # fmt: skip
 
 
 class PolicyWatch:
@@ -70,7 +84,9 @@ class PolicyWatch:
             watched.append(directory)
             with suppress(OSError):
                 watched += sorted(directory.iterdir())
-        return tuple(line for path in watched for line in _signature_lines(path))
+        lines = tuple(line for path in watched for line in _signature_lines(path))
+        registry = self._sources.registry
+        return (*lines, *registry.signature()) if registry else lines
 
 
 def _signature_lines(path: Path) -> Iterator[tuple[str | int, ...]]:
@@ -88,46 +104,61 @@ def _signature_lines(path: Path) -> Iterator[tuple[str | int, ...]]:
 
 
 @dataclass(frozen=True, slots=True)
+class Good:
+    """What a source said at one time.
+
+    Attributes:
+        generation: From 1; another one for everything else that was said.
+        loosened: Keys that it bounded less than the generation before.
+    """
+
+    generation: int
+    statements: tuple[Statement, ...]
+    loosened: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LastGood:
     """What one source said when it was last good, in one file.
 
-    The form: ``{"generation": 7, "sha256": ..., "claims": [...]}``; the checksum covers the rest.
+    The form: ``{"generation": 7, "claims": [...], "loosened": [...], "sha256": ...}``; the
+    checksum covers the rest.
     """
 
     path: Path
 
-    def read(self) -> tuple[int, tuple[Claim, ...]] | None:
-        """Generation and claims; None if there are none, or they are damaged."""
+    def read(self) -> Good | None:
+        """None if there is none, or it is damaged."""
         try:
             with self.path.open("rb") as file:
                 document = json.loads(file.read(_MAX_BYTES))
-            generation, claims = document["generation"], document["claims"]
-            if document["sha256"] != _checksum(int(generation), claims):
+            said, loose = document["claims"], document["loosened"]
+            generation = int(document["generation"])
+            if document["sha256"] != _checksum(generation, said, loose):
                 return None
-            known = tuple(Claim.from_json(one) for one in claims)
+            known = tuple(statement_from_json(one) for one in said)
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
-        is_valid = all(value_is_valid(one["key"], one["value"]) for one in claims)
-        return (generation, known) if is_valid else None
+        values = {(one["key"], repr(one["value"])): one for one in said if "key" in one}.values()
+        is_valid = all(value_is_valid(one["key"], one["value"]) for one in values)
+        return Good(generation, known, tuple(loose)) if is_valid else None
 
-    def keep(self, claims: Sequence[Claim]) -> None:
-        """Remember ``claims``, on the disk when this returns; nothing is written if they are known.
+    def keep(self, good: Good) -> None:
+        """Remember ``good``, on the disk when this returns.
 
         Raises:
-            OSError: They could not be written; what was there before still is.
+            OSError: It could not be written; what was there before still is.
         """
-        known = self.read()
-        if known and known[1] == tuple(claims):
-            return
-        generation = known[0] + 1 if known else 1
-        entries = [claim.as_json() for claim in claims]
+        entries = [statement_as_json(one) for one in good.statements]
+        loose = list(good.loosened)
         document = {
-            "generation": generation,
-            "sha256": _checksum(generation, entries),
+            "generation": good.generation,
+            "sha256": _checksum(good.generation, entries, loose),
             "claims": entries,
+            "loosened": loose,
         }
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_durably(self.path, json.dumps(document).encode())
+        write_durably(self.path, json.dumps(document).encode())
 
     def forget(self) -> None:
         """The source is gone, and was not broken: nothing of it is to be kept.
@@ -138,60 +169,140 @@ class LastGood:
         self.path.unlink(missing_ok=True)
 
 
-def _machine(
-    sources: Sources,
-) -> tuple[Sequence[Claim], PolicyState, Sequence[Diagnostic]]:
-    """The machine's claims, what they are worth, and what there is to say about them."""
-    reading = sources.machine.read()
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """What the machine's authorities say, what that is worth, and what there is to say about it."""
+
+    statements: Sequence[Statement]
+    state: PolicyState
+    notes: Sequence[Diagnostic] = ()
+    loosened: Sequence[str] = ()
+
+
+def _machine(sources: Sources) -> _Machine:
+    reading = sources.read_machine()
     last_good = LastGood(sources.state_dir / "machine.json")
-    if not reading.diagnostics:
-        state = PolicyState.MANAGED if reading.is_present else PolicyState.UNMANAGED
-        return reading.claims, state, _remember(last_good, reading)
     known = last_good.read()
+    if not reading.diagnostics:
+        where = str(sources.machine.dirs[0])
+        return (
+            _accepted(reading, known, last_good, sources.asker)
+            if reading.is_present
+            else _absent(known, last_good, sources.asker, where)
+        )
     if known is None:
         text = "no good machine policy is remembered: the built-in closed policy is in force"
-        return closed_claims(), PolicyState.CLOSED, _with(reading, Fault.NONE_LAST_GOOD, text)
-    text = f"the machine policy is broken: its generation {known[0]} stays in force"
-    return known[1], PolicyState.STALE, _with(reading, Fault.KEPT_LAST_GOOD, text)
+        notes = _with(reading, Fault.NONE_LAST_GOOD, text)
+        return _Machine(closed_claims(), PolicyState.CLOSED, notes)
+    text = f"the machine policy is broken: its generation {known.generation} stays in force"
+    notes = _with(reading, Fault.KEPT_LAST_GOOD, text)
+    return _Machine(known.statements, PolicyState.STALE, notes, known.loosened)
+
+
+def _accepted(reading: Reading, known: Good | None, last_good: LastGood, asker: Asker) -> _Machine:
+    """A good reading: remembered, and compared with the one before."""
+    notes = (*_about_names(reading, asker), *conflicts(reading.statements))
+    good = known
+    if good is None or good.statements != reading.statements:
+        before = statements_for(asker, known.statements) if known else ()
+        looser = loosened(before, statements_for(asker, reading.statements))
+        good = Good(known.generation + 1 if known else 1, reading.statements, looser)
+        notes = (*notes, *_kept(last_good, good))
+    if good.loosened:
+        text = f"generation {good.generation} bounds less than the one before: "
+        text += ", ".join(good.loosened)
+        path = _path_of(reading.statements) or str(last_good.path)
+        notes = (*notes, warning(Fault.LOOSENED, path, text))
+    return _Machine(reading.statements, PolicyState.MANAGED, notes, good.loosened)
+
+
+def _absent(known: Good | None, last_good: LastGood, asker: Asker, where: str) -> _Machine:
+    """No machine policy: the administrator's choice, unless the last one required one."""
+    if known is None:
+        return _Machine((), PolicyState.UNMANAGED, _forgotten(last_good))
+    before = statements_for(asker, known.statements)
+    if resolve(before).is_true("service.require_policy"):
+        text = (
+            "the machine policy is gone, and it required one: the built-in closed policy is in "
+            "force; put a policy there, or one without service.require_policy before none"
+        )
+        return _Machine(closed_claims(), PolicyState.CLOSED, (error(Fault.REQUIRED, where, text),))
+    text = f"the machine policy was removed; its generation {known.generation} was in force before"
+    notes = (warning(Fault.REMOVED, where, text), *_forgotten(last_good))
+    return _Machine((), PolicyState.UNMANAGED, notes, loosened(before, ()))
+
+
+def _about_names(reading: Reading, asker: Asker) -> tuple[Diagnostic, ...]:
+    """That scopes hold for somebody of whom it is not known whether they mean him."""
+    found = [one for one in reading.statements if isinstance(one, MemberClaim)]
+    if asker.is_named or not any(asker.is_meant(one) for one in found):
+        return ()
+    text = "your user has no name on this machine: scopes that name users or groups hold for you"
+    return (warning(Fault.UNNAMED, _path_of(found), text),)
+
+
+def _path_of(statements: Sequence[Statement]) -> str:
+    """Where the last of them stands."""
+    sources = [one.source for one in statements if one.source]
+    return sources[-1].path if sources else ""
 
 
 def _wishes(sources: Sources) -> tuple[Sequence[Claim], Sequence[Diagnostic]]:
     """The user's claims, and what there is to say about them."""
     reading = sources.user.read()
     last_good = LastGood(sources.state_dir / "user.json")
-    if not reading.diagnostics:
-        return reading.claims, _remember(last_good, reading)
     known = last_good.read()
+    if not reading.diagnostics:
+        if not reading.is_present:
+            return (), _forgotten(last_good)
+        if known and known.statements == reading.statements:
+            return reading.claims, ()
+        good = Good(known.generation + 1 if known else 1, reading.statements)
+        return reading.claims, _kept(last_good, good)
     if known is None:
         text = "no good policy of the user is remembered: none of it is in force"
         return (), _with(reading, Fault.NONE_LAST_GOOD, text)
     text = "the user's policy is broken: what it last said stays in force"
-    return known[1], _with(reading, Fault.KEPT_LAST_GOOD, text)
+    said = Reading(known.statements).claims
+    return said, _with(reading, Fault.KEPT_LAST_GOOD, text)
 
 
 def _with(reading: Reading, fault: Fault, text: str) -> tuple[Diagnostic, ...]:
     return (*reading.diagnostics, warning(fault, reading.diagnostics[0].path, text))
 
 
-def _remember(last_good: LastGood, reading: Reading) -> tuple[Diagnostic, ...]:
-    """Write a good reading down, or that it is gone."""
+def _kept(last_good: LastGood, good: Good) -> tuple[Diagnostic, ...]:
+    """Write a good reading down; what is to be said if that is not possible."""
     try:
-        if reading.is_present:
-            last_good.keep(reading.claims)
-        else:
-            last_good.forget()
+        last_good.keep(good)
     except OSError as reason:
-        text = f"a good policy cannot be remembered for bad times: {reason.strerror or reason}"
-        return (warning(Fault.NOT_REMEMBERED, str(last_good.path), text),)
+        return _not_remembered(last_good, reason)
     return ()
 
 
-def _checksum(generation: int, claims: Sequence[dict[str, Any]]) -> str:
-    canonical = json.dumps([generation, claims], sort_keys=True, separators=(",", ":"))
+def _forgotten(last_good: LastGood) -> tuple[Diagnostic, ...]:
+    """Write down that a source is gone; what is to be said if that is not possible."""
+    try:
+        last_good.forget()
+    except OSError as reason:
+        return _not_remembered(last_good, reason)
+    return ()
+
+
+def _not_remembered(last_good: LastGood, reason: OSError) -> tuple[Diagnostic, ...]:
+    text = f"a good policy cannot be remembered for bad times: {reason.strerror or reason}"
+    return (warning(Fault.NOT_REMEMBERED, str(last_good.path), text),)
+
+
+def _checksum(
+    generation: int, claims: Sequence[dict[str, Any]], loosened_keys: Sequence[str]
+) -> str:
+    content = [generation, claims, loosened_keys]
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes) -> None:
     """Replace ``path`` in one step, after the content is on the disk."""
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:

@@ -49,6 +49,19 @@ class Tighten(StrEnum):
     """For each name before the ``=`` the later choice after it; not named is ``general``."""
 
 
+TIGHTER_TEXTS: Mapping[Tighten, str] = {
+    Tighten.MIN: "smaller",
+    Tighten.MAX: "greater",
+    Tighten.RANK: "the later word",
+    Tighten.AND: "false",
+    Tighten.OR: "true",
+    Tighten.INTERSECTION: "fewer entries",
+    Tighten.UNION: "more entries",
+    Tighten.ROLES: "a later role of the same GPU",
+}
+"""Which value is the tighter one, for a person."""
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyKey:
     """One thing that policy can say.

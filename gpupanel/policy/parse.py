@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gpupanel.model.decision import Diagnostic
 from gpupanel.model.errors import PolicyInvalid
+from gpupanel.policy.claims import Claim, Final, Level, MemberClaim, Scope, Source, Statement
 from gpupanel.policy.faults import Fault, error, printable
+from gpupanel.policy.key import PolicyKey, Value
 from gpupanel.policy.keys import POLICY_KEYS
-from gpupanel.policy.positions import Place, Positions, scan
-from gpupanel.policy.resolve import Claim, Level, Scope, Source
-from gpupanel.policy.validate import TABLES, faults_in
+from gpupanel.policy.positions import KeyPath, Place, Positions, scan
+from gpupanel.policy.validate import MACHINE_TABLES, TABLES, faults_in
 
 MAX_FILE_BYTES = 64 * 1024
 """Largest policy file."""
@@ -21,8 +22,22 @@ MAX_FILE_BYTES = 64 * 1024
 _PLACE_IN_TEXT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
+def parse_machine(raw: bytes, path: str) -> tuple[Statement, ...]:
+    """What a file of the administrator says, in the order in which it applies.
+
+    Raises:
+        PolicyInvalid: The file is refused; carries every fault, in the order of the file.
+    """
+    document, positions = _checked(raw, path)
+    return (
+        *_claims(document, positions, path, Scope.MACHINE),
+        *_member_claims(document, positions, path),
+        *_finals(document, positions, path),
+    )
+
+
 def parse(raw: bytes, path: str, scope: Scope) -> tuple[Claim, ...]:
-    """What a policy file claims, in an order in which later claims replace earlier ones.
+    """What a file claims for everybody; later claims replace earlier ones.
 
     Args:
         raw: The file as it is on the disk.
@@ -32,6 +47,15 @@ def parse(raw: bytes, path: str, scope: Scope) -> tuple[Claim, ...]:
     Raises:
         PolicyInvalid: The file is refused; carries every fault, in the order of the file.
     """
+    document, positions = _checked(raw, path)
+    misplaced = [_misplaced(name, positions, path) for name in MACHINE_TABLES if name in document]
+    if misplaced:
+        raise PolicyInvalid(misplaced)
+    return tuple(_claims(document, positions, path, scope))
+
+
+def _checked(raw: bytes, path: str) -> tuple[dict[str, Any], Positions]:
+    """A document that the models accept, and where everything stands in it."""
     text = _decode(raw, path)
     positions = scan(text)
     if positions.unsafe:
@@ -40,7 +64,13 @@ def parse(raw: bytes, path: str, scope: Scope) -> tuple[Claim, ...]:
     faults = faults_in(document, positions, path)
     if faults:
         raise PolicyInvalid(faults)
-    return tuple(_claims(document, positions, path, scope))
+    return document, positions
+
+
+def _misplaced(name: str, positions: Positions, path: str) -> Diagnostic:
+    place = positions.place(positions.keys[name,])
+    text = f'"{name}" belongs in the machine policy: remove it here'
+    return error(Fault.MISPLACED, path, text, place.line, place.column)
 
 
 def _decode(raw: bytes, path: str) -> str:
@@ -94,16 +124,53 @@ def _syntax_error(reason: str, positions: Positions, path: str) -> Diagnostic:
 
 def _claims(
     document: Mapping[str, Any], positions: Positions, path: str, scope: Scope
-) -> list[Claim]:
-    claims = []
+) -> Iterator[Claim]:
     for level in TABLES:
+        force = level if scope is Scope.MACHINE else Level.USER
+        for row, at in _written(document, (level.value,)):
+            yield Claim(
+                row.name, _value(document, row, at), force, scope, _source(at, positions, path)
+            )
+
+
+def _member_claims(
+    document: Mapping[str, Any], positions: Positions, path: str
+) -> Iterator[MemberClaim]:
+    for index, table in enumerate(document.get("scope", ())):
+        users, groups = tuple(table.get("users", ())), tuple(table.get("groups", ()))
+        for row, at in _written(document, ("scope", index, Level.MANDATORY.value)):
+            source = _source(at, positions, path)
+            value = _value(document, row, at)
+            yield MemberClaim(row.name, value, Level.MANDATORY, Scope.MEMBER, source, users, groups)
+
+
+def _finals(document: Mapping[str, Any], positions: Positions, path: str) -> Iterator[Final]:
+    """Each key that a pattern names, and its switch, without which the key says nothing."""
+    for index, pattern in enumerate(document.get("final", ())):
+        source = _source(("final", index), positions, path)
         for row in POLICY_KEYS:
-            group = document.get(level.value, {}).get(row.group, {})
-            if row.field not in group:
-                continue
-            place = positions.place(positions.values[level.value, row.group, row.field])
-            force = level if scope is Scope.MACHINE else Level.USER
-            source = Source(path, place.line, place.column)
-            value = row.normal(group[row.field])
-            claims.append(Claim(row.name, value, force, scope, source))
-    return claims
+            if pattern in {row.name, f"{row.group}.*"}:
+                for name in filter(None, (row.name, row.switch)):
+                    yield Final(name, source)
+
+
+def _written(document: Mapping[str, Any], table: KeyPath) -> Iterator[tuple[PolicyKey, KeyPath]]:
+    """The keys that stand below a table, and their paths, in the order of POLICY_KEYS."""
+    groups: Any = document
+    for part in table:
+        groups = groups.get(part, {}) if isinstance(part, str) else groups[part]
+    for row in POLICY_KEYS:
+        if row.field in groups.get(row.group, {}):
+            yield row, (*table, row.group, row.field)
+
+
+def _value(document: Mapping[str, Any], row: PolicyKey, at: KeyPath) -> Value:
+    found: Any = document
+    for part in at:
+        found = found[part]
+    return row.normal(found)
+
+
+def _source(at: KeyPath, positions: Positions, path: str) -> Source:
+    place = positions.place(positions.values[at])
+    return Source(path, place.line, place.column)

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpupanel import paths
 from gpupanel.model.decision import Diagnostic
 from gpupanel.model.errors import PolicyInvalid
+from gpupanel.policy.claims import NOBODY, Asker, Claim, Scope, Statement
 from gpupanel.policy.faults import Fault, error
-from gpupanel.policy.parse import MAX_FILE_BYTES, parse
-from gpupanel.policy.resolve import Claim, Scope
+from gpupanel.policy.identity import this_user
+from gpupanel.policy.parse import MAX_FILE_BYTES, parse, parse_machine
+from gpupanel.policy.registry import MACHINE_PATH, RegistryKey, parse_registry
 from gpupanel.policy.trusted_file import ROOT_ONLY, Trust, plain_read, safe_names, safe_read
 
-MAX_FILES = 64
+if sys.platform == "win32":
+    from gpupanel.policy.win32_registry import open_machine_key
+
+MAX_FILES = 96
 """Most drop-ins of one machine."""
 
 
@@ -33,9 +38,21 @@ class Reading:
         diagnostics: Not empty means that the source is broken as a whole, and says nothing.
     """
 
-    claims: tuple[Claim, ...] = ()
+    statements: tuple[Statement, ...] = ()
     is_present: bool = False
     diagnostics: tuple[Diagnostic, ...] = ()
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """Without what is only said about other claims."""
+        return tuple(one for one in self.statements if isinstance(one, Claim))
+
+
+def together(readings: Sequence[Reading]) -> Reading:
+    """All as one unit: one fault anywhere refuses all."""
+    faults = tuple(fault for one in readings for fault in one.diagnostics)
+    said = tuple(statement for one in readings for statement in one.statements)
+    return Reading(() if faults else said, any(one.is_present for one in readings), faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +75,7 @@ class MachineSource:
             files = self._files()
         except PolicyInvalid as refused:
             return Reading((), True, refused.diagnostics)
-        claims: list[Claim] = []
-        faults: list[Diagnostic] = []
-        is_present = False
-        for path in files:
-            reading = self._read_file(path)
-            is_present = is_present or reading.is_present
-            claims += reading.claims
-            faults += reading.diagnostics
-        return Reading(() if faults else tuple(claims), is_present, tuple(faults))
+        return together([self._read_file(path) for path in files])
 
     def _files(self) -> list[Path]:
         """Unmasked files in the order in which they apply.
@@ -91,12 +100,50 @@ class MachineSource:
     def _read_file(self, path: Path) -> Reading:
         try:
             raw = safe_read(path, MAX_FILE_BYTES, self.trust)
-            return Reading(parse(raw, str(path), Scope.MACHINE), True) if raw else Reading()
+            return Reading(parse_machine(raw, str(path)), True) if raw else Reading()
         except FileNotFoundError:
             text = "vanished while it was read, or is a link to nothing"
             return Reading((), True, (error(Fault.UNREADABLE, str(path), text),))
         except PolicyInvalid as refused:
             return Reading((), True, refused.diagnostics)
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySource:
+    """Group Policy: what it wrote for the whole machine.
+
+    Attributes:
+        open: Gives the key that policy stands in; None where there is none.
+    """
+
+    open: Callable[[], RegistryKey | None]
+
+    def read(self) -> Reading:
+        """All values as one unit; no values is as good as no key."""
+        try:
+            root = self.open()
+            claims = parse_registry(root, Scope.REGISTRY) if root else ()
+        except PolicyInvalid as refused:
+            return Reading((), True, refused.diagnostics)
+        except OSError as reason:
+            text = f"cannot be read: {reason.strerror or reason}"
+            return Reading((), True, (error(Fault.UNREADABLE, MACHINE_PATH, text),))
+        return Reading(claims, bool(claims))
+
+    def signature(self) -> tuple[tuple[str | int, ...], ...]:
+        """What tells one state of the registry from another: all of it, as it is small."""
+        try:
+            root = self.open()
+            return () if root is None else tuple(_content(root))
+        except OSError as reason:
+            return ((MACHINE_PATH, reason.errno or 0),)
+
+
+def _content(key: RegistryKey) -> Iterator[tuple[str | int, ...]]:
+    for name, kind, content in key.values():
+        yield key.path, name, kind, repr(content)
+    for _, below in key.subkeys():
+        yield from _content(below)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +155,7 @@ class UserSource:
     def read(self) -> Reading:
         """The wishes, or nothing where there is no file."""
         try:
-            raw = plain_read(self.path, MAX_FILE_BYTES, _own_uid())
+            raw = plain_read(self.path, MAX_FILE_BYTES, own_uid())
             return Reading(parse(raw, str(self.path), Scope.USER), True)
         except FileNotFoundError:
             return Reading()
@@ -150,11 +197,22 @@ class Sources:
 
     Attributes:
         state_dir: Where the last good policy is remembered; made when needed.
+        asker: Whom it is read for; nobody in particular by default.
+        registry: On Windows, a second authority of the machine.
     """
 
     machine: MachineSource
     user: UserSource
     state_dir: Path
+    asker: Asker = NOBODY
+    registry: RegistrySource | None = None
+
+    def read_machine(self) -> Reading:
+        """All authorities of the machine as one unit."""
+        readings = [self.machine.read()]
+        if self.registry:
+            readings.append(self.registry.read())
+        return together(readings)
 
     @classmethod
     def installed(cls) -> Sources:
@@ -163,10 +221,20 @@ class Sources:
             MachineSource(paths.machine_policy_dirs()),
             UserSource(paths.user_policy_file()),
             paths.user_state_dir() / "policy",
+            this_user(),
+            _registry(),
         )
 
 
-def _own_uid() -> int | None:
+def _registry() -> RegistrySource | None:
+    """On Windows, where Group Policy writes."""
+    if sys.platform == "win32":
+        return RegistrySource(open_machine_key)
+    else:  # noqa: RET505 - for mypy, to which the rest does not exist on Windows
+        return None
+
+
+def own_uid() -> int | None:
     """Who runs this process; None on Windows, which has no such number."""
     if sys.platform == "win32":
         return None

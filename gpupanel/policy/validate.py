@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from gpupanel.model.decision import Diagnostic
+from gpupanel.policy.claims import Level
 from gpupanel.policy.faults import Fault, error, quoted
 from gpupanel.policy.key import Kind, PolicyKey
 from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS
 from gpupanel.policy.positions import KeyPath, Place, Positions
-from gpupanel.policy.resolve import Level
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel, ValidationError
+    from pydantic import BaseModel, ConfigDict, ValidationError
 
 TABLES = (Level.RECOMMENDED, Level.MANDATORY)
 """The tables of a file; where both say something in a user's file, the later one here counts."""
@@ -31,7 +31,16 @@ MAX_TEXTS = 256
 MAX_DIAGNOSTICS = 20
 """Most faults reported of one file; the rest is counted."""
 
-_TOP = ("schema", "name", "serial", "mandatory", "recommended")
+MACHINE_TABLES = ("final", "scope")
+"""What only an administrator can say: what later files cannot loosen, and what holds for some."""
+
+MAX_SCOPES = 64
+"""Most [[scope]] tables of one file."""
+
+MAX_NAME_CHARACTERS = 256
+
+_TOP = ("schema", "name", "serial", *MACHINE_TABLES, "mandatory", "recommended")
+_SCOPE_TOP = ("users", "groups", "mandatory")
 
 
 def faults_in(document: Mapping[str, Any], positions: Positions, path: str) -> list[Diagnostic]:
@@ -70,6 +79,11 @@ def value_is_valid(key: str, value: object) -> bool:
     return True
 
 
+def model_schema() -> dict[str, Any]:
+    """The models as JSON Schema, as far as pydantic knows them; a new document each time."""
+    return _model().model_json_schema()
+
+
 @cache
 def _model() -> type[BaseModel]:
     """The whole file; built once."""
@@ -88,10 +102,41 @@ def _model() -> type[BaseModel]:
         "schema_": (int, Field(alias="schema", ge=1, le=1)),
         "name": (str, Field(default="", max_length=80)),
         "serial": (int, Field(default=0, ge=0, le=2**63 - 1)),
+        "final": (_words(_refuse_no_pattern, max_length=2 * len(POLICY_KEYS)), []),
+        "scope": (_scopes(level, strict), []),
         **{one.value: (level, None) for one in TABLES},
     }
     model: type[BaseModel] = create_model("PolicyFile", __config__=strict, **fields)
     return model
+
+
+def _scopes(level: type[BaseModel], strict: ConfigDict) -> object:
+    """The type of the ``[[scope]]`` tables: who is meant, and what holds for them."""
+    from pydantic import AfterValidator, Field, create_model
+
+    # Any, as mypy has no words for a type that is made at run time.
+    tables: Any = list
+    names = _words(_refuse_no_name, max_length=MAX_TEXTS)
+    fields: dict[str, Any] = {
+        "users": (names, []),
+        "groups": (names, []),
+        "mandatory": (level, None),
+    }
+    scope = create_model("scope", __config__=strict, **fields)
+    return Annotated[
+        tables[Annotated[scope, AfterValidator(_refuse_nobody)]], Field(max_length=MAX_SCOPES)
+    ]
+
+
+def _words(refuse: Callable[[str], str], max_length: int) -> object:
+    """The type of a list of texts, each of which ``refuse`` has looked at, none of them twice."""
+    from pydantic import AfterValidator, Field
+
+    words: Any = list
+    matching = Annotated[str, AfterValidator(refuse)]
+    return Annotated[
+        words[matching], Field(max_length=max_length), AfterValidator(_refuse_repeated)
+    ]
 
 
 def _value_type(row: PolicyKey) -> object:
@@ -111,9 +156,38 @@ def _value_type(row: PolicyKey) -> object:
         case Kind.CHOICES:
             return Annotated[words[literal[row.choices]], AfterValidator(_refuse_repeated)]
         case Kind.TEXTS:
-            matching = Annotated[str, AfterValidator(partial(_refuse_unlike, row))]
-            most = Field(max_length=MAX_TEXTS)
-            return Annotated[words[matching], most, AfterValidator(_refuse_repeated)]
+            return _words(partial(_refuse_unlike, row), max_length=MAX_TEXTS)
+
+
+def _refuse_no_pattern(text: str) -> str:
+    from pydantic_core import PydanticCustomError
+
+    if text not in final_patterns():
+        raise PydanticCustomError("no_pattern", "names no key")
+    return text
+
+
+def _refuse_no_name(text: str) -> str:
+    from pydantic_core import PydanticCustomError
+
+    if not 0 < len(text) <= MAX_NAME_CHARACTERS or not text.isprintable():
+        raise PydanticCustomError("unlike", "{example}", {"example": "alice"})
+    return text
+
+
+def _refuse_nobody(scope: Any) -> Any:  # noqa: ANN401 - a model that is made at run time
+    from pydantic_core import PydanticCustomError
+
+    if not scope.users and not scope.groups:
+        raise PydanticCustomError("nobody", "names nobody")
+    return scope
+
+
+@cache
+def final_patterns() -> tuple[str, ...]:
+    """Everything that ``final`` may name: each group, and each key."""
+    groups = dict.fromkeys(f"{row.group}.*" for row in POLICY_KEYS)
+    return (*groups, *(row.name for row in POLICY_KEYS))
 
 
 def _refuse_unlike(row: PolicyKey, text: str) -> str:
@@ -181,8 +255,10 @@ def _wrong_value(broken: _Broken, value: object) -> tuple[Fault, str]:
         case "string_too_long" | "too_long":
             unit = "characters" if broken.kind == "string_too_long" else "entries"
             return Fault.TOO_LONG, f"more than {context['max_length']} {unit}"
-        case "unlike" | "repeated" | "literal_error" if isinstance(value, str):
+        case "unlike" | "repeated" | "literal_error" | "no_pattern" if isinstance(value, str):
             return _wrong_word(broken, value)
+        case "nobody":
+            return Fault.NOBODY, "the scope is for nobody: name users or groups"
     kind = _TYPE_NAMES.get(type(value), "a date or time")
     needed = _NEEDED.get(broken.kind, "another value")
     return Fault.WRONG_TYPE, f"{_shown(value)} is {kind}: {needed} was expected"
@@ -192,6 +268,9 @@ def _wrong_word(broken: _Broken, word: str) -> tuple[Fault, str]:
     context = broken.context
     if broken.kind == "repeated":
         return Fault.REPEATED, f"{_shown(word)} stands twice: remove one"
+    if broken.kind == "no_pattern":
+        hint = _nearest(word, final_patterns())
+        return Fault.UNKNOWN_KEY, f"{_shown(word)} names no key and no group{hint}"
     if broken.kind == "unlike":
         like = f"something like {quoted(context['example'])} was expected"
         return Fault.UNKNOWN_CHOICE, f"{_shown(word)}: {like}"
@@ -258,6 +337,10 @@ def _names_below(table: KeyPath) -> list[str]:
     match table:
         case ():
             return list(_TOP)
+        case ("scope", int()):
+            return list(_SCOPE_TOP)
+        case ("scope", int(), *below):
+            return _names_below(tuple(below))
         case (_,):
             return list(dict.fromkeys(row.group for row in POLICY_KEYS))
         case (_, group, *_):

@@ -16,7 +16,7 @@ from struct import pack, unpack_from
 from typing import NamedTuple
 
 from gpupanel.sampling import rollup, schema
-from gpupanel.sampling.rollup import Bin
+from gpupanel.sampling.rollup import Bin, Edge
 
 SERIES_A_STEP = 2
 """Of a block of 600 ticks: half a millisecond."""
@@ -40,7 +40,7 @@ class _Block(NamedTuple):
 
     start_s: int
     last: int
-    times_s: list[float]
+    edges: list[Edge]
     readings: list[bytes]
 
 
@@ -82,7 +82,7 @@ def _loaded(connection: sqlite3.Connection, until_s: int) -> _Block | None:
     # A series that is new has no place in older ticks.
     width = max(map(len, readings))
     readings = [raw + _NAN * ((width - len(raw)) // 4) for raw in readings]
-    return _Block(start_s, max(numbers), times_s, readings)
+    return _Block(start_s, max(numbers), rollup.edges(times_s, schema.FINE_S), readings)
 
 
 def _bin(
@@ -92,7 +92,7 @@ def _bin(
     count = min(SERIES_A_STEP, len(block.readings[0]) // 4 - first)
     values = map(unpack_from, repeat(f"<{count}f"), block.readings, repeat(4 * first))
     columns = zip(*values, strict=True)
-    for series, bins in enumerate(rollup.binned(block.times_s, columns, schema.FINE_S), first):
+    for series, bins in enumerate(rollup.binned(block.edges, columns), first):
         if bins:
             rows["fine"].append(_folded(connection, "fine", series, bins))
             minutes = rollup.combined(bins, schema.COARSE_S)

@@ -81,26 +81,36 @@ def merged(columns: Columns, width_s: int) -> list[Bin]:
     return wider
 
 
-def binned(
-    times_s: Sequence[float], columns: Iterable[Sequence[float]], width_s: int
-) -> list[list[Bin]]:
-    """Each of ``columns``, read at ``times_s``, as bins; NaN is no reading.
+class Edge(NamedTuple):
+    """Which readings fall into one bin.
 
-    Args:
-        times_s: In ascending order.
-        columns: One per metric of a GPU, as long as ``times_s``.
-        width_s: Of the bins.
+    Attributes:
+        begin: Number of the first.
+        end: Number behind the last.
     """
-    edges = []
-    first = 0
-    for start, group in groupby(times_s, key=lambda time_s: int(time_s // width_s) * width_s):
-        length = sum(1 for _ in group)
-        edges.append((start, first, first + length))
-        first += length
+
+    start_s: int
+    begin: int
+    end: int
+
+
+def edges(times_s: Iterable[float], width_s: int) -> list[Edge]:
+    """The bins of ``width_s`` that readings at ``times_s``, in ascending order, fall into."""
+    found = []
+    begin = 0
+    for start_s, group in groupby(int(time_s // width_s) * width_s for time_s in times_s):
+        end = begin + sum(1 for _ in group)
+        found.append(Edge(start_s, begin, end))
+        begin = end
+    return found
+
+
+def binned(bins: Sequence[Edge], columns: Iterable[Sequence[float]]) -> list[list[Bin]]:
+    """Each of ``columns``, one per metric of a GPU, as bins; NaN is no reading."""
     return [
         [
-            Bin(start, len(known), min(known), fsum(known) / len(known), max(known))
-            for start, begin, end in edges
+            Bin(start_s, len(known), min(known), fsum(known) / len(known), max(known))
+            for start_s, begin, end in bins
             if (known := [value for value in column[begin:end] if value == value])  # noqa: PLR0124 - NaN
         ]
         for column in columns

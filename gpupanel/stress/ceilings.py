@@ -27,9 +27,9 @@ from gpupanel.stress.workload import Device
 
 MIB = 1 << 20
 
-LAUNCH_TARGET_S = 0.015
-"""Long enough for a processor's scheduler to spread a launch over all cores, short enough for many
-tries; the next one after a shorter launch takes twice as long at most, and none 50 ms."""
+LAUNCH_TARGET_S = 0.004
+"""Long beside the cost of a launch; so short that among many tries some have every core of a busy
+processor to themselves. A launch takes about twice as long at most."""
 
 LEAST_STREAM_BYTES = 128 * MIB
 CACHE_MULTIPLE = 4

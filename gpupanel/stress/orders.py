@@ -27,12 +27,14 @@ class Assignment:
     Attributes:
         pci_bus_id: Of the GPU, to find its OpenCL device; None for the processor.
         frames: Reference of a FrameMemory that wants pictures; None if nobody looks.
+        chunk_s: Device seconds that one launch should take.
         seed: Makes the run's data and nonces repeatable.
     """
 
     run: Run
     pci_bus_id: str | None
     frames: str | None
+    chunk_s: float
     seed: int
 
     def as_line(self) -> bytes:

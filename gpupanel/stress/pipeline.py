@@ -14,9 +14,6 @@ from gpupanel.stress.orders import Orders
 if TYPE_CHECKING:
     from gpupanel.stress.workload import Chunk, Workload
 
-CHUNK_TARGET_S = 0.05
-"""Long enough that launch costs vanish, short enough that a stop and the desktop stay quick."""
-
 CHUNK_LIMIT_S = 0.25
 """Never near Windows' two seconds after which it resets a GPU."""
 
@@ -39,8 +36,10 @@ class Pipeline:
         step_s: Device seconds of the load's smallest launch; follows the clocks while it runs.
     """
 
-    def __init__(self, workload: Workload, orders: Orders) -> None:
+    def __init__(self, workload: Workload, orders: Orders, target_s: float) -> None:
+        """``target_s``: device seconds that one launch should take."""
         self.step_s = 0.0
+        self._target_s = target_s
         self._workload = workload
         self._orders = orders
         self._in_flight: deque[tuple[int, Chunk]] = deque()
@@ -65,7 +64,7 @@ class Pipeline:
                 f"the smallest launch of this load takes {seconds:.2f} s on this device, "
                 "too long to stay responsive: choose smaller knobs"
             )
-        while seconds < CHUNK_TARGET_S / 2:
+        while seconds < self._target_s / 2:
             steps *= 2
             seconds = self._timed(steps)
         self.step_s = seconds / steps
@@ -115,7 +114,7 @@ class Pipeline:
         return device_seconds(chunk)
 
     def _steps(self) -> int:
-        return max(1, round(CHUNK_TARGET_S / self.step_s))
+        return max(1, round(self._target_s / self.step_s))
 
     def _launch(self) -> None:
         """The next chunk, which wakes the loop when it is done: some drivers' waits burn a core."""

@@ -44,6 +44,12 @@ PREPARE_KILL_S = 120.0
 """A preparing worker reports each step and its progress; no step is silent for this long, not even
 a compiler that meets a kernel for the first time."""
 
+CHUNK_S = 0.05
+"""Of a launch: long enough that its cost vanishes, short enough that a stop is quick."""
+
+CHUNK_DISPLAY_S = 0.02
+"""On the GPU that draws the desktop, which waits for a launch to end."""
+
 MAX_FRAME = (3840, 2160)
 STDERR_TAIL_BYTES = 4096
 
@@ -75,6 +81,7 @@ class Runner:
         self._run = run
         self._on_event = on_event
         self._pci_bus_id = gpu.pci_bus_id if gpu else None
+        self._chunk_s = CHUNK_DISPLAY_S if gpu and gpu.drives_display else CHUNK_S
         kind, stated = (gpu.kind, gpu.limits) if gpu else (GpuKind.CPU, {})
         self._guard = Guard(kind, stated, run.temperature_stop_c)
         self._state = threading.Condition()
@@ -95,6 +102,7 @@ class Runner:
             run=self._run,
             pci_bus_id=self._pci_bus_id,
             frames=self.frames.reference if self.frames else None,
+            chunk_s=self._chunk_s,
             seed=secrets.randbits(63),
         )
         self._process = subprocess.Popen(

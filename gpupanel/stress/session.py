@@ -82,7 +82,7 @@ class Session:
         self._require_known_answers()
         bounds = self._measure_bounds(device)
         self._prepare_step("tuning", 0.0)
-        self._pipeline = Pipeline(self._workload, self._orders)
+        self._pipeline = Pipeline(self._workload, self._orders, self._assignment.chunk_s)
         self._pipeline.tune()
         self._ramp_up(RAMP_CPU_S if device.is_cpu else RAMP_S)
         self._announce(device, knobs, bounds, choice)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from PySide6.QtCore import QObject
 
-from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 from gpupanel.ui import format as fmt
 from gpupanel.ui.past import Agent
-from gpupanel.ui.runs import LiveRun, Phase, Runs
+from gpupanel.ui.runs import LiveRun, Phase, Runs, info_of
 
 _LONGEST = 200
 
@@ -46,7 +45,7 @@ class RunNotes(QObject):
     def _text(self, live: LiveRun) -> str:
         """What to note of a run in its phase; empty for nothing."""
         assert live.run is not None
-        title = WORKLOAD_BY_NAME[live.run.workload].title
+        title = info_of(live.run.workload).title
         match live.phase:
             case Phase.RUNNING:
                 cap = fmt.percent(live.run.cap_percent)

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from time import time
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from PySide6.QtCore import QObject, Signal
 
 from gpupanel.model.event import EventRecord
 from gpupanel.model.gpu import GpuId
-from gpupanel.sampling.energy import Energy
-from gpupanel.sampling.ledger import Account
+
+if TYPE_CHECKING:
+    from gpupanel.sampling.energy import Energy
+    from gpupanel.sampling.ledger import Account
 
 MOST_POINTS = 720
 """Of one chart: about as many as it has columns of pixels."""
@@ -242,6 +244,8 @@ class Past(QObject):
         self.changed.emit()
 
     def _take_limits(self, result: Mapping[str, Any]) -> None:
+        from gpupanel.sampling.ledger import Account  # after the first frame
+
         self.accounts = {
             gpu_id: {span: Account.from_json(account) for span, account in spans.items()}
             for gpu_id, spans in result["limits"].items()
@@ -259,6 +263,8 @@ class Past(QObject):
 
 
 def _look(question: Question, until_s: float, parts: Mapping[str, Mapping[str, Any]]) -> Look:
+    from gpupanel.sampling.energy import Energy  # after the first frame
+
     energy = parts["energy"]["gpus"].get(question.gpu_id)
     events = (EventRecord.from_json(one) for one in parts["events"]["events"])
     return Look(

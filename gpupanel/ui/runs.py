@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from PySide6.QtCore import QObject, Qt, Signal
 
@@ -24,16 +24,25 @@ from gpupanel.model.workload import (
     Progress,
     Run,
     Started,
+    WorkloadInfo,
 )
 from gpupanel.policy.decide import carry_out
-from gpupanel.stress.catalog import WORKLOAD_BY_NAME
-from gpupanel.stress.report.record import Recorder, RunRecord
+
+if TYPE_CHECKING:
+    from gpupanel.stress.report.record import Recorder, RunRecord
 
 MOST_RUNS = 8
 """Side by side; each is a process of its own."""
 
 Frame = tuple[int, int, int, bytes]
 """Sequence number, width, height, RGBX bytes."""
+
+
+def info_of(workload: str) -> WorkloadInfo:
+    """A load's entry in the catalog, which the first frame can do without."""
+    from gpupanel.stress.catalog import WORKLOAD_BY_NAME
+
+    return WORKLOAD_BY_NAME[workload]
 
 
 class Frames(Protocol):
@@ -77,7 +86,7 @@ def make_runner(run: Run, on_event: Callable[[Event], None], gpu: GpuInfo) -> Ru
     """The real one; pictures only for loads that make them."""
     from gpupanel.stress import runner
 
-    family = WORKLOAD_BY_NAME[run.workload].family
+    family = info_of(run.workload).family
     return runner.Runner(run, on_event, gpu=gpu, frames=family is Family.GAMING)
 
 
@@ -139,6 +148,8 @@ class LiveRun(QObject):
         Raises:
             RunDenied: Policy does not let it start.
         """
+        from gpupanel.stress.report.record import Recorder
+
         allowed = self.run = carry_out(decision, run)
         self.gpu = gpu
         self._recorder = Recorder(allowed, gpu, time.time())

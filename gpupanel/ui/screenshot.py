@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEventLoop, QSize, QTimer
+from PySide6.QtWidgets import QApplication
 
 from gpupanel.model.workload import Run
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 from gpupanel.ui.pages import PAGE_NAMES
+from gpupanel.ui.runs import LiveRun
 from gpupanel.ui.store import Store
 from gpupanel.ui.theme import ThemeChoice
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from gpupanel.ui.window import Window
 
 _BOUND_S = 20.0
+_LOAD_BOUND_S = 90.0
+"""A load that was never run here first tries how it is compiled best."""
+
 _STOP_BOUND_S = 2.0
 _LEAST_POINTS = 8
 _LEAST_RATES = 5
@@ -38,7 +42,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--theme", choices=[choice.value for choice in ThemeChoice])
     parser.add_argument("--size", type=_size, metavar="WxH", help="of the picture in pixels")
     parser.add_argument(
-        "--load", choices=tuple(WORKLOAD_BY_NAME), help="run it while the picture is taken"
+        "--load",
+        action="append",
+        default=[],
+        choices=tuple(WORKLOAD_BY_NAME),
+        help="run it while the picture is taken; several run side by side",
     )
     return parser.parse_args(argv)
 
@@ -50,14 +58,15 @@ class Photographer:
         self._store = store
         self._window = window
 
-    def take(self, path: str, load: str | None) -> str:
+    def take(self, path: str, loads: Sequence[str]) -> str:
         """Write the picture; empty text, or why there is none."""
-        if load is not None:
-            reason = self._start(load)
+        if loads:
+            reason = self._start(loads)
             if reason:
                 return reason
         elif not _wait(self._store, self._filled, _BOUND_S):
             return f"the agent sent too few readings in {_BOUND_S:.0f} s {self._store.link_reason}"
+        QApplication.processEvents()  # texts that have just changed take their room
         taken = self._window.grab().save(path)
         self._stop()
         return "" if taken else f"{path} cannot be written"
@@ -67,26 +76,23 @@ class Photographer:
         told = store.policy is not None and store.ticks >= _LEAST_POINTS
         return told and self._window.page.is_settled
 
-    def _start(self, load: str) -> str:
-        """Run ``load`` on the first GPU and wait until its chart shows something."""
+    def _start(self, loads: Sequence[str]) -> str:
+        """Run ``loads`` on the first GPU and wait until their charts show something."""
         store = self._store
-        deadline_s = monotonic() + _BOUND_S
         if not _wait(store, lambda: bool(store.gpus) and store.policy is not None, _BOUND_S):
             return f"the agent did not answer in {_BOUND_S:.0f} s {store.link_reason}"
         assert store.gpus
-        live = store.start_run(Run(load, store.gpus[0].id, _RUN_S))
-        if live is None:
-            return store.decisions[0].decision.reason
-        _wait(
-            store,
-            lambda: not live.active or len(live.rates) >= _LEAST_RATES,
-            deadline_s - monotonic(),
-        )
-        if live.failed is not None:
-            return live.failed.reason
-        if len(live.rates) < _LEAST_RATES:
-            self._stop()
-            return f"{load} did not get going within {_BOUND_S:.0f} s"
+        for load in loads:
+            if store.start_run(Run(load, store.gpus[0].id, _RUN_S)) is None:
+                return store.decisions[0].decision.reason
+        lives = store.runs.all
+        _wait(store, lambda: all(map(_has_shown, lives)), _LOAD_BOUND_S)
+        for live in lives:
+            if live.failed is not None:
+                return live.failed.reason
+            if len(live.rates) < _LEAST_RATES:
+                self._stop()
+                return f"{live.run and live.run.workload} did not start in {_LOAD_BOUND_S:.0f} s"
         return ""
 
     def _stop(self) -> None:
@@ -94,6 +100,10 @@ class Photographer:
         if runs.active:
             runs.stop()
             _wait(self._store, lambda: not runs.active, _STOP_BOUND_S)
+
+
+def _has_shown(live: LiveRun) -> bool:
+    return not live.active or len(live.rates) >= _LEAST_RATES
 
 
 def _wait(store: Store, ready: Callable[[], bool], bound_s: float) -> bool:

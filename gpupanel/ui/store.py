@@ -28,12 +28,11 @@ from gpupanel.model.verdict import Verdict
 from gpupanel.model.workload import Run
 from gpupanel.policy.decide import decide_run
 from gpupanel.policy.resolve import EffectivePolicy
-from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 from gpupanel.ui import format as fmt
 from gpupanel.ui.link import HISTORY_S, INTERVAL_S, LinkState
 from gpupanel.ui.notes import RunNotes
 from gpupanel.ui.past import Agent, Past
-from gpupanel.ui.runs import LiveRun, Runs
+from gpupanel.ui.runs import LiveRun, Runs, info_of
 
 POINTS = round(HISTORY_S / INTERVAL_S)
 _DECISIONS = 50
@@ -232,7 +231,7 @@ class Store(QObject):
         """What policy says about ``run``; None while no policy is known."""
         if self.policy is None:
             return None
-        return decide_run(self.policy, run, WORKLOAD_BY_NAME[run.workload].family)
+        return decide_run(self.policy, run, info_of(run.workload).family)
 
     def start_run(self, run: Run) -> LiveRun | None:
         """Ask policy, write the decision down, and start what it allows beside what runs."""
@@ -241,7 +240,7 @@ class Store(QObject):
         if gpu is None or decision is None or not self.runs.has_room(run):
             return None
         subject = self.tr("{0} on {1} for {2}").format(
-            WORKLOAD_BY_NAME[run.workload].title, gpu.name, fmt.duration(run.seconds)
+            info_of(run.workload).title, gpu.name, fmt.duration(run.seconds)
         )
         self.decisions.appendleft(DecisionRecord(time(), subject, decision))
         if decision.verb is Verb.DENY:

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from PySide6.QtCore import QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFont, QFontDatabase, QGuiApplication, QPainter, QPalette, QPixmap
+from PySide6.QtGui import (
+    QColor,
+    QFont,
+    QFontDatabase,
+    QGuiApplication,
+    QPainter,
+    QPalette,
+    QPixmap,
+    QPixmapCache,
+)
 from PySide6.QtWidgets import QApplication
 
 from gpupanel.paths import data_dir
@@ -183,6 +192,10 @@ def icon(name: str, tint: QColor, size_px: int, pixel_ratio: float) -> QPixmap:
     """
     from PySide6.QtSvg import QSvgRenderer
 
+    drawn = QPixmap()
+    known_as = f"{name} {tint.name()} {size_px} {pixel_ratio}"
+    if QPixmapCache.find(known_as, drawn):
+        return drawn
     source = (data_dir("resources") / "icons" / f"{name}.svg").read_text(encoding="utf-8")
     renderer = QSvgRenderer(source.replace("currentColor", tint.name()).encode())
     pixmap = QPixmap(QSize(size_px, size_px) * pixel_ratio)
@@ -191,4 +204,5 @@ def icon(name: str, tint: QColor, size_px: int, pixel_ratio: float) -> QPixmap:
     painter = QPainter(pixmap)
     renderer.render(painter, QRectF(0, 0, size_px, size_px))
     painter.end()
+    QPixmapCache.insert(known_as, pixmap)
     return pixmap

@@ -13,6 +13,7 @@ from gpupanel.backends.linux.pci import (
     DeviceId,
     device_id,
     devices_of,
+    drives_display,
     link_generation,
     listed_name,
     name_in_list,
@@ -106,3 +107,21 @@ def test_the_outer_port_is_that_of_the_cards_own_switch(tmp_path: Path) -> None:
         (folder / "class").write_text(f"0x{kind}00\n")
     assert outer_port(gpu, "1002") == upstream.resolve()
     assert outer_port(gpu, "10de") == gpu.resolve()
+
+
+@pytest.mark.parametrize(
+    ("states", "drives"),
+    [
+        ({}, None),
+        ({"DP-1": "disabled"}, False),
+        ({"DP-1": "disabled", "HDMI-A-1": "enabled"}, True),
+    ],
+)
+def test_a_screen_is_seen_at_any_connector(
+    tmp_path: Path, states: dict[str, str], drives: bool | None
+) -> None:
+    for connector, state in states.items():
+        folder = tmp_path / "drm" / "card1" / f"card1-{connector}"
+        folder.mkdir(parents=True)
+        (folder / "enabled").write_text(f"{state}\n")
+    assert drives_display(tmp_path) is drives

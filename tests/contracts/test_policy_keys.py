@@ -11,6 +11,7 @@ import pytest
 
 from gpupanel.model.errors import PolicyInvalid
 from gpupanel.model.workload import Family, Run
+from gpupanel.policy.claims import Scope
 from gpupanel.policy.controls import decide_fan_speed, decide_overclock, decide_power_limit
 from gpupanel.policy.decide import decide_run
 from gpupanel.policy.faults import FAULTS, Fault
@@ -18,7 +19,7 @@ from gpupanel.policy.key import Kind, PolicyKey, Tighten, Value
 from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS
 from gpupanel.policy.offender import Offender, treat
 from gpupanel.policy.parse import parse
-from gpupanel.policy.resolve import EffectivePolicy, Scope, resolve
+from gpupanel.policy.resolve import EffectivePolicy, resolve
 from gpupanel.policy.validate import value_is_valid
 
 each_key = pytest.mark.parametrize("key", POLICY_KEYS, ids=lambda key: key.name)

@@ -72,7 +72,9 @@ def test_killing_the_window_during_a_run_leaves_nothing(
     gone(everyone)
 
 
-@pytest.mark.parametrize(("page", "theme"), zip(PAGE_NAMES, cycle(["light", "dark"])))
+@pytest.mark.parametrize(
+    ("page", "theme"), list(zip(PAGE_NAMES, cycle(["light", "dark"]), strict=False))
+)
 def test_every_page_takes_its_picture(start: Start, tmp_path: Path, page: str, theme: str) -> None:
     picture = tmp_path / "page.png"
     process = start("--screenshot", str(picture), "--page", page, "--theme", theme)

@@ -106,7 +106,7 @@ def reading(load: Ethash | Kawpow, chains: int) -> Rate:
 
 def making(load: Ethash | Kawpow) -> Rate:
     """Items of the table per second."""
-    made, items = load._table, 16384
+    made, items = load._table, 65536
 
     def rate() -> float:
         event = made.maker.enqueue(0, items, 0, made.arguments)

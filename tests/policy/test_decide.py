@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from gpupanel.model.decision import Verb
 from gpupanel.model.errors import RunDenied
 from gpupanel.model.workload import Family, Run
+from gpupanel.policy.claims import Scope
 from gpupanel.policy.decide import carry_out, decide_run
 from gpupanel.policy.parse import parse
-from gpupanel.policy.resolve import EffectivePolicy, PolicyState, Scope, closed_claims, resolve
+from gpupanel.policy.resolve import EffectivePolicy, PolicyState, closed_claims, resolve
 
 MINE = Run("mining.ethash", "cpu", 30)
 TRAIN = Run("ai.gemm", "cpu", 30)

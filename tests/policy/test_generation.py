@@ -5,6 +5,7 @@ import os
 import shutil
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,17 @@ from hypothesis import strategies as st
 
 from gpupanel.model.errors import PolicyInvalid
 from gpupanel.policy import generation
+from gpupanel.policy.claims import Asker, Claim, Final, Level, MemberClaim
 from gpupanel.policy.generation import LastGood, PolicyWatch, load
-from gpupanel.policy.keys import POLICY_KEYS
-from gpupanel.policy.resolve import EffectivePolicy, Level, PolicyState, resolve
+from gpupanel.policy.key import Kind, Tighten
+from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS
+from gpupanel.policy.parse import parse_machine
+from gpupanel.policy.resolve import EffectivePolicy, PolicyState, resolve
 from gpupanel.policy.sources import ExtraSource, Sources
 
 CAP = "mining.max_efficiency_percent"
+SWITCH = "mining.enforcement"
+REQUIRE = "mandatory.service.require_policy = true\n"
 FULL = b"""schema = 1
 [mandatory.mining]
 enforcement = "enforce"
@@ -65,7 +71,8 @@ def test_the_states_of_a_machine_one_after_another(sources: Sources) -> None:
     assert "its generation 1 stays in force" in policy.diagnostics[-1].text
 
     put(path, 80)
-    assert load(sources).integer(CAP) == 80
+    policy = load(sources)
+    assert (policy.integer(CAP), policy.loosened, codes(policy)) == (80, (CAP,), ["GP035"])
     path.chmod(0o666)
     policy = load(sources)
     assert (policy.state, policy.integer(CAP)) == (PolicyState.STALE, 80)
@@ -74,11 +81,100 @@ def test_the_states_of_a_machine_one_after_another(sources: Sources) -> None:
 
     path.unlink()
     policy = load(sources)
-    assert (policy.state, policy.integer(CAP), codes(policy)) == (PolicyState.UNMANAGED, 100, [])
+    assert (policy.state, policy.integer(CAP)) == (PolicyState.UNMANAGED, 100)
+    assert (policy.loosened, codes(policy)) == ((SWITCH, CAP), ["GP036"])
+    assert policy.diagnostics[0].severity == "warning"
+    policy = load(sources)
+    assert (policy.loosened, codes(policy)) == ((), [])
 
     # What was removed on purpose does not come back when something else breaks.
     path.write_text("broken")
     assert load(sources).state is PolicyState.CLOSED
+
+
+def test_a_looser_generation_is_in_force_and_told_until_the_next(sources: Sources) -> None:
+    path = machine_file(sources)
+    said = "schema = 1\n[mandatory.mining]\nmax_efficiency_percent = {}\ngrace_seconds = {}\n"
+    path.write_text(said.format(50, 20))
+    assert load(sources).loosened == ()
+    path.write_text(said.format(60, 5) + "[mandatory.stress]\nmax_run_seconds = 60\n")
+    for _ in range(2):  # also after a restart: who asks next has not seen it yet
+        policy = load(sources)
+        assert (policy.loosened, codes(policy)) == ((CAP,), ["GP035"])
+        assert policy.as_json()["loosened"] == [CAP]
+    # What was recommended bound nobody; a mandate that is only recommended now binds nobody.
+    path.write_text("schema = 1\n[recommended.mining]\nmax_efficiency_percent = 10\n")
+    policy = load(sources)
+    assert policy.loosened == (
+        SWITCH, CAP, "mining.grace_seconds", "stress.max_run_seconds"
+    )  # fmt: skip
+    assert "generation 3 bounds less than the one before" in policy.diagnostics[0].text
+    path.write_text("schema = 1\n[recommended.mining]\nmax_efficiency_percent = 90\n")
+    assert load(sources).loosened == ()
+
+
+def test_a_required_policy_that_is_gone_closes_until_it_is_back(sources: Sources) -> None:
+    path = machine_file(sources)
+    good = f"schema = 1\n{REQUIRE}mandatory.mining.max_efficiency_percent = 50\n"
+    path.write_text(good)
+    assert load(sources).state is PolicyState.MANAGED
+    path.unlink()
+    for _ in range(2):
+        policy = load(sources)
+        assert (policy.state, policy.integer(CAP)) == (PolicyState.CLOSED, 5)
+        assert (codes(policy), policy.diagnostics[0].severity) == (["GP037"], "error")
+    # A broken file in its place: what it last said is still known.
+    path.write_text("broken")
+    policy = load(sources)
+    assert (policy.state, policy.integer(CAP)) == (PolicyState.STALE, 50)
+    path.write_text(good.replace("true", "false"))
+    policy = load(sources)
+    assert (policy.state, policy.loosened) == (PolicyState.MANAGED, ("service.require_policy",))
+    path.unlink()
+    assert load(sources).state is PolicyState.UNMANAGED
+
+
+def test_a_wish_cannot_require_a_policy(sources: Sources) -> None:
+    put(machine_file(sources), 50)
+    sources.user.path.write_text(f"schema = 1\n{REQUIRE}")
+    assert load(sources).is_true("service.require_policy")
+    machine_file(sources).unlink()
+    assert load(sources).state is PolicyState.UNMANAGED
+
+
+def test_who_is_meant_by_a_scope_is_bound_by_it_and_others_are_not(sources: Sources) -> None:
+    put(machine_file(sources), 50)
+    scope = '[[scope]]\nusers = ["alice"]\ngroups = ["27"]\nmandatory.mining.{} = {}\n'
+    sources.machine.dirs[1].joinpath("70.toml").write_text(
+        "schema = 1\n" + scope.format("max_efficiency_percent", 20)
+        + scope.format("max_efficiency_percent", 80)
+    )  # fmt: skip
+    put(sources.user.path, 40)
+    askers = {
+        Asker(frozenset({"alice", "1000"})): 20,
+        Asker(groups=frozenset({"sudo", "27"})): 20,
+        Asker(frozenset({"bob", "27"}), frozenset({"alice"})): 40,
+        Asker(): 40,
+        # Who has no name might be alice.
+        Asker(frozenset({"1234"}), is_named=False): 20,
+    }
+    for asker, percent in askers.items():
+        policy = load(replace(sources, asker=asker))
+        assert policy.integer(CAP) == percent
+        assert codes(policy) == ([] if asker.is_named else ["GP034"])
+    machine_file(sources).write_text("broken")
+    assert load(replace(sources, asker=Asker(frozenset({"alice"})))).integer(CAP) == 20
+
+
+def test_a_scope_that_loosens_is_told_to_whom_it_means(sources: Sources) -> None:
+    scope = 'schema = 1\n[[scope]]\nusers = ["alice"]\nmandatory.mining.grace_seconds = {}\n'
+    alice = replace(sources, asker=Asker(frozenset({"alice"})))
+    for seconds in (1, 5):
+        machine_file(sources).write_text(scope.format(seconds))
+        policy = load(alice)
+    assert policy.loosened == ("mining.grace_seconds",)
+    machine_file(sources).write_text(scope.format(9))
+    assert load(sources).loosened == ()
 
 
 def test_one_broken_file_keeps_the_whole_generation(sources: Sources) -> None:
@@ -225,17 +321,18 @@ def test_a_memory_that_this_version_does_not_understand_is_none(
         for one, said in (("stress.max_run_seconds", 600), (key, value))
     ]
     memory = LastGood(tmp_path / "machine.json")
-    document = {"generation": 3, "claims": claims, "sha256": generation._checksum(3, claims)}
+    checksum = generation._checksum(3, claims, [])
+    document = {"generation": 3, "claims": claims, "loosened": [], "sha256": checksum}
     memory.path.write_text(json.dumps(document))
     assert memory.read() is None
 
 
-def damaged() -> list[bytes]:
+def damaged(full: bytes) -> list[bytes]:
     """The file without each of its bytes, and with each bit of each byte flipped."""
-    shorter = [FULL[:at] + FULL[at + 1 :] for at in range(len(FULL))]
+    shorter = [full[:at] + full[at + 1 :] for at in range(len(full))]
     flipped = [
-        FULL[:at] + bytes([FULL[at] ^ 1 << bit]) + FULL[at + 1 :]
-        for at in range(len(FULL))
+        full[:at] + bytes([full[at] ^ 1 << bit]) + full[at + 1 :]
+        for at in range(len(full))
         for bit in range(8)
     ]
     return shorter + flipped
@@ -251,7 +348,7 @@ def test_no_damaged_byte_gives_anything_but_the_last_good_policy_or_another_vali
     memory = sources.state_dir / "machine.json"
     shutil.copy(memory, sources.state_dir / "kept")
     stale = looser = 0
-    for raw in damaged():
+    for raw in damaged(FULL):
         path.write_bytes(raw)
         policy = load(sources)
         shutil.copy(sources.state_dir / "kept", memory)
@@ -269,6 +366,61 @@ def test_no_damaged_byte_gives_anything_but_the_last_good_policy_or_another_vali
             looser += key.is_looser(value, good.settings[key.name].value)
     assert stale > 1000
     assert looser < 20
+
+
+EVERY_KIND = b"""schema = 1
+final = ["mining.*"]
+[mandatory]
+mining.enforcement = "enforce"
+mining.max_efficiency_percent = 50
+mining.gpu_roles = ["cpu=ai"]
+mining.allow_user_verdicts = false
+detection.pool_hosts = ["a.bc"]
+stress.allowed_loads = ["ai"]
+controls.fan_min_percent = 30
+service.require_policy = true
+[[scope]]
+users = ["al"]
+mandatory.mining.max_efficiency_percent = 20
+"""
+
+
+def test_no_damaged_byte_of_a_file_with_every_kind_gives_anything_but_what_it_says() -> None:
+    """Refused, or TOML that says it: then the administrator could have written it."""
+    named = {key for key in POLICY_KEYS if key.name.encode() in EVERY_KIND}
+    assert {key.kind for key in named} == set(Kind)
+    assert {key.tighten for key in named} == set(Tighten) - {Tighten.INTERSECTION} | {
+        POLICY_KEY_BY_NAME["stress.allowed_loads"].tighten
+    }
+    refused = other = 0
+    for raw in damaged(EVERY_KIND):
+        try:
+            statements = parse_machine(raw, "p")
+        except PolicyInvalid:
+            refused += 1
+            continue
+        document = tomllib.loads(raw.decode())
+        said = {one.key: one.value for one in statements if type(one) is Claim}
+        assert said == flat(document["mandatory"])
+        for one in statements:
+            if isinstance(one, MemberClaim):
+                [scope] = document["scope"]
+                assert (list(one.users), {one.key: one.value}) == (
+                    scope["users"], flat(scope["mandatory"])
+                )  # fmt: skip
+        finals = {one.key for one in statements if isinstance(one, Final)}
+        assert finals == {key.name for key in POLICY_KEYS if key.group == "mining"}
+        other += 1
+    assert refused > 3000
+    assert other < 600
+
+
+def flat(tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {
+        f"{group}.{field}": POLICY_KEY_BY_NAME[f"{group}.{field}"].normal(value)
+        for group, fields in tables.items()
+        for field, value in fields.items()
+    }
 
 
 def rewrite(sources: Sources) -> None:

@@ -6,16 +6,13 @@ from typing import Any
 
 import pytest
 
+from gpupanel.policy.claims import Claim, Level, Scope, Source
 from gpupanel.policy.controls import decide_fan_speed, decide_overclock, decide_power_limit
 from gpupanel.policy.key import Value
 from gpupanel.policy.offender import Offender, treat
 from gpupanel.policy.resolve import (
-    Claim,
     EffectivePolicy,
-    Level,
     PolicyState,
-    Scope,
-    Source,
     closed_claims,
     resolve,
 )

@@ -10,11 +10,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gpupanel.model.errors import PolicyInvalid
+from gpupanel.policy.claims import Claim, Level, Scope, Source
 from gpupanel.policy.faults import Fault
 from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS
-from gpupanel.policy.parse import MAX_FILE_BYTES, parse
-from gpupanel.policy.resolve import Claim, Level, Scope, Source
+from gpupanel.policy.parse import MAX_FILE_BYTES, parse, parse_machine
 from gpupanel.policy.validate import MAX_DIAGNOSTICS, value_is_valid
+from tests.policy.hostile import HOSTILE
 
 GOOD = b"""# change 4711
 schema = 1
@@ -283,3 +284,12 @@ def test_no_bytes_at_all_do_anything_but_parse_or_be_refused(raw: bytes) -> None
 @given(st.lists(st.sampled_from([*"[]{}=.\"'\\#,\n a1", "schema = 1", '"""', "'''"])))
 def test_no_mix_of_toml_marks_does_anything_but_parse_or_be_refused(marks: list[str]) -> None:
     assert_parsed_or_refused("".join(marks).encode())
+
+
+@pytest.mark.parametrize(("raw", "code"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_the_hostile_corpus_is_refused_in_words(raw: bytes, code: str) -> None:
+    with pytest.raises(PolicyInvalid) as refused:
+        parse_machine(raw, "p.toml")
+    first = refused.value.diagnostics[0]
+    assert first.code == code
+    assert re.fullmatch(r"[^\n\x1b]{10,200}", first.text)

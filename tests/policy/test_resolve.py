@@ -8,15 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpupanel.model.decision import Diagnostic
+from gpupanel.policy.claims import Claim, Level, Scope, Source
 from gpupanel.policy.key import Kind, PolicyKey, Value
 from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS
 from gpupanel.policy.resolve import (
-    Claim,
     EffectivePolicy,
-    Level,
     PolicyState,
-    Scope,
-    Source,
     closed_claims,
     resolve,
 )

@@ -10,7 +10,7 @@ import pytest
 from gpupanel import paths
 from gpupanel.model.errors import PolicyInvalid
 from gpupanel.policy import sources as module
-from gpupanel.policy.resolve import Level, Scope
+from gpupanel.policy.claims import Level, Scope
 from gpupanel.policy.sources import MAX_FILES, ExtraSource, Sources, UserSource, named_file
 from gpupanel.policy.trusted_file import ROOT_ONLY
 
@@ -129,7 +129,7 @@ def test_somebody_else_s_file_makes_no_wishes(
     sources: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(sources.user.path.parent, sources.user.path.name, 30)
-    monkeypatch.setattr(module, "_own_uid", lambda: -1)
+    monkeypatch.setattr(module, "own_uid", lambda: -1)
     reading = sources.user.read()
     assert reading.claims == ()
     assert [one.code for one in reading.diagnostics] == ["GP021"]

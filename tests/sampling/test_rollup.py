@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpupanel.sampling.rollup import Bin, binned, combined, packed, unpacked
+from gpupanel.sampling.rollup import Bin, binned, combined, edges, packed, unpacked
 
 floats = st.floats(-1e9, 1e9, width=32)
 timed = st.lists(st.tuples(st.floats(0, 5000), floats | st.just(nan)), max_size=80)
@@ -43,7 +43,7 @@ def assert_same(found: list[Bin], expected: list[Bin]) -> None:
 def test_bins_of_bins_are_bins_of_readings(reads: list[tuple[float, float]], width_s: int) -> None:
     reads.sort(key=lambda read: read[0])
     column = [value for _, value in reads]
-    (fine,) = binned([time_s for time_s, _ in reads], [column], 10)
+    (fine,) = binned(edges((time_s for time_s, _ in reads), 10), [column])
     assert_same(combined(reversed(fine), width_s), naive(reads, width_s))
 
 

@@ -21,7 +21,8 @@ from gpupanel.model.errors import ObjectionRefused
 from gpupanel.model.event import EventRecord
 from gpupanel.model.gpu import ProcessKind, ProcessSample, Sample, Snapshot
 from gpupanel.model.verdict import Standing, Verdict
-from gpupanel.policy.resolve import Claim, EffectivePolicy, Level, PolicyState, Scope, resolve
+from gpupanel.policy.claims import Claim, Level, Scope
+from gpupanel.policy.resolve import EffectivePolicy, PolicyState, resolve
 from gpupanel.service.judging import Judging
 from gpupanel.service.objections import Objections
 from tests.detection.harness import FakeReader, miners

@@ -30,7 +30,9 @@ class Sabotage:
     def prepare(self, report):
         self.program = cl.Program(self.device.context, KERNEL).build()
         self.kernel = cl.Kernel(self.program, "work")
-        self.buffer = cl.Buffer(self.device.context, cl.mem_flags.READ_WRITE, 4096)
+        zeros = np.zeros(1024, np.uint32)
+        flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
+        self.buffer = cl.Buffer(self.device.context, flags, hostbuf=zeros)
     def self_test(self, vectors=None):
         return []
     def cost(self):
@@ -103,22 +105,22 @@ def test_a_kernel_that_kills_its_process_fails_the_run(
 
 
 def test_a_kernel_that_hangs_while_measuring_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner_module, "SILENCE_KILL_S", 3.0)
     runner, events = run_with(monkeypatch, HANG, LAUNCHES_BEFORE_MEASURING)
     until(events, Started)
     failed = until(events, Failed)
     runner.close()
     assert isinstance(failed, Failed)
-    assert "said nothing for 3 s and was killed" in failed.reason
+    assert "said nothing for 10 s and was killed" in failed.reason
 
 
 def test_a_kernel_that_hangs_while_preparing_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner_module, "PREPARE_KILL_S", 5.0)
+    """The time that a preparing worker may be silent is cut to what a busy machine needs."""
+    monkeypatch.setattr(runner_module, "PREPARE_KILL_S", 15.0)
     runner, events = run_with(monkeypatch, HANG, 2)
     failed = until(events, Failed)
     runner.close()
     assert isinstance(failed, Failed)
-    assert "said nothing for 5 s at tuning and was killed" in failed.reason
+    assert "said nothing for 15 s at tuning and was killed" in failed.reason
 
 
 def test_a_stop_does_not_wait_for_a_kernel_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,13 +144,44 @@ def test_the_best_launch_counts_not_the_short_ones() -> None:
             self.launches += 1
             noise = 2 if self.launches % 2 else 1
             # Short launches look ten times as fast.
-            fast = 10 if steps < 64 else 1
+            fast = 10 if steps < 16 else 1
             return Event(noise * steps * 1_000_000 // fast), float(steps)
 
         def is_right(self) -> bool:
             return True
 
     assert ceilings._best(Clockwork(), 0.001) == pytest.approx(1000)
+
+
+def test_random_reads_are_other_ones_each_time(processor: Device) -> None:
+    bench = Bench(processor)
+    gauge = RandomReads(bench, SIZE, Ceiling.RANDOM_128B)
+    sums = set()
+    for _ in range(4):
+        gauge.launch(5)
+        sums.add(bench.fetched(gauge._sums, 0, bench.items).tobytes())
+    assert len(sums) == 4
+
+
+def test_launches_go_on_where_the_last_one_ended(processor: Device) -> None:
+    bench = Bench(processor)
+    gauge = Copy(bench, SIZE)
+    for steps in (3, 5):
+        gauge.launch(steps)
+    words = SIZE // 4
+    assert bench.fetched(gauge._target, 0, words).tolist() == list(range(words))
+    gauge.launch(1)
+    gauge.launch(8)
+    assert gauge.is_right()
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "mib"),
+    [(Ceiling.COPY, 12), (Ceiling.READ, 24), (Ceiling.RANDOM_32B, 16)],
+)
+def test_memory_is_shared_with_the_load(processor: Device, ceiling: Ceiling, mib: int) -> None:
+    device = dataclasses.replace(processor, memory_bytes=40 * MIB + 5)
+    assert ceilings._size_bytes(ceiling, device, 16 * MIB) == mib * MIB
 
 
 def test_random_numbers_are_those_of_the_generator() -> None:

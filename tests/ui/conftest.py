@@ -12,7 +12,8 @@ from PySide6.QtWidgets import QApplication
 
 from gpupanel.model.gpu import GpuInfo, GpuKind, Sample, Snapshot, Unavailable
 from gpupanel.model.workload import Event, Failed, Finished, Preparing, Progress, Run, Started
-from gpupanel.policy.resolve import Claim, Level, PolicyState, Scope, Source, closed_claims, resolve
+from gpupanel.policy.claims import Claim, Level, Scope, Source
+from gpupanel.policy.resolve import PolicyState, closed_claims, resolve
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 from gpupanel.ui import theme
 from gpupanel.ui.link import LinkState

@@ -10,7 +10,13 @@ from gpupanel.backends.base import checked
 from gpupanel.backends.linux.amdgpu_tables import active_mhz, overdrive_most_mhz, parse_dpm
 from gpupanel.backends.linux.gpu_metrics import GpuMetrics, parse_gpu_metrics
 from gpupanel.backends.linux.hwmon import Hwmon
-from gpupanel.backends.linux.pci import device_id, link_generation, listed_name, outer_port
+from gpupanel.backends.linux.pci import (
+    device_id,
+    drives_display,
+    link_generation,
+    listed_name,
+    outer_port,
+)
 from gpupanel.backends.linux.sysfs import ASLEEP_OR_RESET, KeptFolder
 from gpupanel.model.gpu import (
     NOT_TOLD,
@@ -137,6 +143,7 @@ class AmdgpuCard:
             backend="amdgpu",
             driver_version=driver_version,
             pci_bus_id=address.rjust(16, "0") if len(address) == 12 else address,
+            drives_display=drives_display(device_dir),
         )
 
     def sample(self) -> Sample:

@@ -123,3 +123,16 @@ def _is_bridge_of(device_dir: Path, vendor: str) -> bool:
         ).startswith(_BRIDGE_CLASS)
     except OSError:
         return False
+
+
+def drives_display(device_dir: Path) -> bool | None:
+    """Whether a screen shows what a DRM device draws; None where it has no connector.
+
+    The kernel answers from memory: no screen is asked, and a sleeping card sleeps on.
+    """
+    connectors = sorted(device_dir.glob("drm/card[0-9]*/card[0-9]*-*/enabled"))
+    try:
+        states = [read_text(str(path)) for path in connectors]
+    except OSError:
+        return None  # the card is on its way out
+    return "enabled" in states if states else None

@@ -34,6 +34,7 @@ def described(nvml: Library, handle: object, backend: str) -> GpuInfo:
             return None
 
     memory = ask("nvmlDeviceGetMemoryInfo", _MEMORY_V2) or ask("nvmlDeviceGetMemoryInfo")
+    display = ask("nvmlDeviceGetDisplayActive")
     bus_id: str = nvml.ask("nvmlDeviceGetPciInfo", handle).busId
     return GpuInfo(
         id=nvml.ask("nvmlDeviceGetUUID", handle),
@@ -46,6 +47,7 @@ def described(nvml: Library, handle: object, backend: str) -> GpuInfo:
         memory_total_bytes=int(memory.total) if memory and memory.total else None,
         limits=_limits(ask),
         details=_details(ask),
+        drives_display=None if display is None else bool(display),
     )
 
 

@@ -223,7 +223,7 @@ class Decode:
             Variant(f"vectors of {lanes}, {rows} rows together", lanes,
                     {"ROWS": rows, "GROUP_ROWS": 16})
             for lanes in ((16, 8) if device.lanes > 8 else (8,))
-            for rows in (4, 8, 2)
+            for rows in (4, 2, 8)
         )  # fmt: skip
 
     def prepare(self, report: Report) -> None:

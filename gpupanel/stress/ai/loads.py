@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpupanel.model.workload import Family, Knob, WorkloadInfo
+from gpupanel.model.workload import Family, Knob, Reading, WorkloadInfo
 
 GEMM_KNOBS = (Knob("size", 4096, 1024, 256, 16384, "Rows and columns of the square matrices."),)
 
@@ -136,5 +136,34 @@ LOADS: tuple[WorkloadInfo, ...] = (
             Knob("pictures", 8, 1, 1, 64, "Pictures convolved together."),
         ),
         probe_knobs={"size": 64, "channels": 64, "pictures": 1},
+    ),
+    WorkloadInfo(
+        name="ai.train",
+        family=Family.AI,
+        title="Training",
+        summary="A small transformer that learns: forward, backward and Adam in fp32.",
+        unit="token",
+        kernel="ai_train.cl",
+        host="gpupanel.stress.ai.train:Train",
+        knobs=(
+            Knob("width", 512, 128, 128, 1024, "Of the model.", (128, 256, 512, 1024)),
+            Knob("heads", 8, 4, 2, 16, "Of attention, each 16, 32 or 64 wide.", (2, 4, 8, 16)),
+            Knob(
+                "ffn", 2048, 512, 256, 4096,
+                "Width of the MLP's middle; at least twice the model's.",
+                (256, 512, 1024, 2048, 4096),
+            ),
+            Knob("layers", 4, 2, 1, 4, "An attention and an MLP each."),
+            Knob("sequence", 256, 64, 64, 256, "Tokens of a sequence.", (64, 128, 256)),
+            Knob("batch", 4, 4, 4, 64, "Sequences per training step."),
+        ),
+        probe_knobs={"width": 128, "heads": 4, "ffn": 512, "layers": 2, "sequence": 64, "batch": 4},
+        readings=(
+            Reading("loss", "Loss", "", "Cross entropy of the last steps; 4.16 knows nothing."),
+            Reading("gradient_norm", "Gradient norm", "", "Of the last step."),
+            Reading("steps", "Steps", "", "Of training since the start."),
+            Reading("tokens_per_step", "Tokens per step", "", "Sequences times their length."),
+            Reading("learned_step", "Learned at step", "", "When the loss last fell below 0.5."),
+        ),
     ),
 )  # fmt: skip

@@ -66,7 +66,7 @@ class MemoryUnderTest:
         self._device = device
         self._hoped = granules
         opencl = device.queue.device
-        self._per_buffer = min(opencl.max_mem_alloc_size, MOST_BUFFER_BYTES) // GRANULE_BYTES
+        self._per_buffer: int = min(opencl.max_mem_alloc_size, MOST_BUFFER_BYTES) // GRANULE_BYTES
         vector_bytes = 16 if device.lanes == 1 else 4 * device.lanes
         self._group = 1 if device.is_cpu else GROUP_GPU
         self._run = RUN_BYTES_CPU // vector_bytes if device.is_cpu else RUN_GPU

@@ -97,7 +97,7 @@ def _verdict(record: RunRecord) -> str:
 def _tiles(record: RunRecord, last: Finished) -> str:
     tiles = [("Rate", rate_text(last.work_per_s, last.unit))]
     if last.limit_share is not None:
-        name = CEILINGS[last.limited_by][0].lower() if last.limited_by else ""
+        name = CEILINGS[last.limited_by][0] if last.limited_by else ""
         tiles.append(("Share of the device's limit", f"{100 * last.limit_share:.0f} %"))
         tiles.append(("Limited by", name))
     if last.cap_percent < 100:

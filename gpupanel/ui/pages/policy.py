@@ -1,67 +1,60 @@
-"""Policy: what is in force, who says so, what was wrong with it, and what it decided."""
+"""Policy: what is in force and why, what the user wishes, and what policy decided."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
-from PySide6.QtCore import QCoreApplication
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from gpupanel.model.decision import Diagnostic, Verb
-from gpupanel.model.metrics import QT_TRANSLATE_NOOP
-from gpupanel.policy.key import Value
-from gpupanel.policy.keys import POLICY_KEY_BY_NAME, POLICY_KEYS
-from gpupanel.policy.resolve import EffectivePolicy, Level, PolicyState, Setting, Source
+from gpupanel.policy.resolve import EffectivePolicy, PolicyState
 from gpupanel.ui import format as fmt
 from gpupanel.ui.pages.base import Page
 from gpupanel.ui.store import DecisionRecord, Store
 from gpupanel.ui.theme import Tone
 from gpupanel.ui.widgets.banner import Banner
-from gpupanel.ui.widgets.card import Card
+from gpupanel.ui.widgets.card import framed
+from gpupanel.ui.widgets.fields import Options
+from gpupanel.ui.widgets.policy.effective import EffectiveView
+from gpupanel.ui.widgets.policy.wishes import WishesView
 from gpupanel.ui.widgets.table import Cell, Table
 from gpupanel.ui.widgets.text import Text
 
-translate = QCoreApplication.translate
-
-_LEVELS = {
-    Level.MANDATORY: QT_TRANSLATE_NOOP("Levels", "Mandatory"),
-    Level.RECOMMENDED: QT_TRANSLATE_NOOP("Levels", "Recommended"),
-    Level.USER: QT_TRANSLATE_NOOP("Levels", "Yours"),
-    Level.DEFAULT: QT_TRANSLATE_NOOP("Levels", "Default"),
-    Level.CLOSED: QT_TRANSLATE_NOOP("Levels", "Closed"),
-}
 _VERB_TONES = {Verb.ALLOW: Tone.OK, Verb.CLAMP: Tone.WARN, Verb.DENY: Tone.ERROR}
+
+_IN_FORCE, _WISHES, _DECISIONS = range(3)
 
 
 class PolicyPage(Page):
-    """Read only: nothing in the window writes policy."""
+    """Three views of it below one banner; only the user's own file is ever written."""
 
     def __init__(self, store: Store, title: str) -> None:
         super().__init__(store, title)
         self._shown: EffectivePolicy | None = None
+        self.wishes: WishesView | None = None
         self._state = Banner(Tone.SECONDARY, icon_name="policy")
         self._state.set_text(self.tr("Waiting for the agent to read the policy…"))
         self.add(self._state)
-        effective = [self.tr(t) for t in ("Key", "Value", "Source", "Level", "Status")]
-        self._table = Table(self.tr("Effective policy"), effective, (228, 144, 272, 116), 12)
-        self.add(_framed(self._table))
-        self._faults_title = Text(self.tr("Faults in policy files"), size_px=14, bold=True)
         where = [self.tr("Where"), self.tr("Severity"), self.tr("Fault")]
-        self._faults = Table(self.tr("Faults in policy files"), where, (288, 84), 4, lines=2)
-        self._faults_card = _framed(self._faults)
-        self.add(self._faults_title)
+        self._faults = Table(self.tr("Faults in policy files"), where, (288, 84), 2, lines=2)
+        self._faults_card = framed(self._faults)
+        self._faults_card.hide()
         self.add(self._faults_card)
-        self.add(Text(self.tr("Last decisions"), size_px=14, bold=True))
-        what = [self.tr("Time"), self.tr("Subject"), self.tr("Reason")]
-        self._decisions = Table(self.tr("Last decisions"), what, (84, 288), 4, lines=2)
-        self._decisions_card = _framed(self._decisions)
-        self._none_yet = Text(
-            self.tr("No decision since this window was opened."), tone=Tone.SECONDARY
-        )
-        self.add(self._decisions_card)
-        self.add(self._none_yet)
-        self.body.addStretch(1)
-        self._show_faults(())
+        names = (self.tr("In &force"), self.tr("Your &limits"), self.tr("Decis&ions"))
+        self.views = Options(self.tr("View"), [(name, view) for view, name in enumerate(names)])
+        self.views.chosen.connect(self._open_view)
+        self.effective = EffectiveView()
+        head = QWidget()
+        row = QHBoxLayout(head)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.views)
+        row.addStretch(1)
+        row.addWidget(self.effective.head)
+        self.add(head)
+        self._stack = QStackedWidget()
+        self._stack.addWidget(self.effective)
+        self._stack.addWidget(self._make_decisions())
+        self.add(self._stack, 1)
 
     def refresh(self) -> None:
         """Policy only if it is another one; decisions always."""
@@ -74,17 +67,56 @@ class PolicyPage(Page):
         self._decisions_card.setVisible(bool(records))
         self._none_yet.setVisible(not records)
 
+    def _make_decisions(self) -> QWidget:
+        what = [self.tr("Time"), self.tr("Subject"), self.tr("Reason")]
+        self._decisions = Table(self.tr("Last decisions"), what, (84, 288), 50, lines=2)
+        self._decisions_card = framed(self._decisions)
+        self._none_yet = Text(
+            self.tr("No decision since this window was opened."), tone=Tone.SECONDARY
+        )
+        self._decisions_view = QWidget()
+        column = QVBoxLayout(self._decisions_view)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._decisions_card)
+        column.addWidget(self._none_yet)
+        column.addStretch(1)
+        return self._decisions_view
+
+    def _open_view(self) -> None:
+        view = self.views.value
+        if view == _WISHES:
+            self._stack.setCurrentWidget(self._made_wishes())
+        else:
+            is_in_force = view == _IN_FORCE
+            self._stack.setCurrentWidget(self.effective if is_in_force else self._decisions_view)
+        self.effective.head.setVisible(view == _IN_FORCE)
+        self._show_faults()
+
+    def _made_wishes(self) -> WishesView:
+        if self.wishes is None:
+            self.wishes = WishesView()
+            self._stack.addWidget(self.wishes)
+            if self._shown is not None:
+                self.wishes.show_policy(self._shown)
+        return self.wishes
+
     def _show_policy(self, policy: EffectivePolicy) -> None:
         text, tone = self._state_sentence(policy)
+        if policy.loosened:
+            loosened = self.tr("It now bounds less than before: {0}.")
+            text, tone = f"{text} {loosened.format(', '.join(policy.loosened))}", Tone.WARN
         self._state.set_tone(tone)
         self._state.set_text(text)
-        self._table.set_rows([self._row(policy.settings[key.name]) for key in POLICY_KEYS])
-        self._show_faults(policy.diagnostics)
+        self._show_faults()
+        self.effective.show_policy(policy)
+        if self.wishes is not None:
+            self.wishes.show_policy(policy)
 
-    def _show_faults(self, diagnostics: Sequence[Diagnostic]) -> None:
+    def _show_faults(self) -> None:
+        """Above what is in force; who edits sees the faults of that text."""
+        diagnostics = self._shown.diagnostics if self._shown is not None else ()
         self._faults.set_rows([_fault_row(fault) for fault in diagnostics])
-        self._faults_title.setVisible(bool(diagnostics))
-        self._faults_card.setVisible(bool(diagnostics))
+        self._faults_card.setVisible(bool(diagnostics) and self.views.value == _IN_FORCE)
 
     def _state_sentence(self, policy: EffectivePolicy) -> tuple[str, Tone]:
         """The state in words that a person understands."""
@@ -114,52 +146,10 @@ class PolicyPage(Page):
                     "limits apply until it is repaired."
                 ), Tone.ERROR
 
-    def _row(self, setting: Setting) -> tuple[Cell, ...]:
-        key = POLICY_KEY_BY_NAME[setting.key]
-        help_text = f"{translate('PolicyKeys', key.label)}: {translate('PolicyKeys', key.help)}"
-        quiet = Tone.SECONDARY if setting.source is None else Tone.TEXT
-        source = place(setting.source) or self.tr("Built in")
-        return (
-            Cell(setting.key, help=help_text),
-            Cell(value_text(setting.key, setting.value)),
-            Cell(source, quiet, is_path=True),
-            Cell(translate("Levels", _LEVELS[setting.level]), quiet),
-            self._status(setting),
-        )
-
-    def _status(self, setting: Setting) -> Cell:
-        if setting.overridden:
-            loser = setting.overridden[0]
-            told = self.tr("Overrides {0}").format(value_text(setting.key, loser.value))
-            why = f"{place(loser.source)}: {loser.why}".removeprefix(": ")
-            return Cell(told, Tone.WARN, why)
-        if setting.level is Level.DEFAULT:
-            return Cell(self.tr("Default"), Tone.SECONDARY)
-        return Cell(self.tr("In force"), Tone.OK)
-
-
-def place(source: Source | None) -> str:
-    """``file:line`` of a setting; empty where there is none."""
-    return "" if source is None else f"{source.path}:{source.line}"
-
-
-def value_text(key: str, value: Value) -> str:
-    """A policy value with the unit that its key names."""
-    if isinstance(value, tuple):
-        return ", ".join(value) or fmt.UNKNOWN
-    if isinstance(value, bool):
-        return translate("PolicyPage", "yes") if value else translate("PolicyPage", "no")
-    if isinstance(value, int):
-        if key.endswith("_percent"):
-            return fmt.percent(value)
-        unit = {"seconds": "s", "c": "°C"}.get(key.rpartition("_")[2], "")
-        return str(fmt.Quantity(fmt.number(value, 0), unit))
-    return value
-
 
 def _fault_row(fault: Diagnostic) -> tuple[Cell, ...]:
     tone = Tone.ERROR if fault.severity == "error" else Tone.WARN
-    where = f"{fault.path}:{fault.line}:{fault.column}"
+    where = f"{fault.path}:{fault.line}:{fault.column}" if fault.line else fault.path
     return (
         Cell(where, is_path=True),
         Cell(fault.severity, tone),
@@ -174,11 +164,3 @@ def _decision_row(record: DecisionRecord) -> tuple[Cell, ...]:
         Cell(record.subject),
         Cell(fmt.sentence(record.decision.reason), _VERB_TONES[record.decision.verb]),
     )
-
-
-def _framed(table: Table) -> Card:
-    """``table`` on a card, flush with its edges."""
-    card = Card()
-    card.body.setContentsMargins(4, 4, 4, 4)
-    card.body.addWidget(table)
-    return card

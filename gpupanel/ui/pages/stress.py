@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 from gpupanel.model.decision import Decision, Verb
 from gpupanel.model.gpu import CPU_ID, GpuInfo
 from gpupanel.model.metrics import QT_TRANSLATE_NOOP
-from gpupanel.model.workload import Run
+from gpupanel.model.workload import Family, Run
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME, WORKLOADS
 from gpupanel.stress.profile import PROFILES, STEADY, STEPS
 from gpupanel.ui import format as fmt
@@ -30,6 +30,7 @@ from gpupanel.ui.theme import SMALL_PX, Tone
 from gpupanel.ui.widgets.card import Card
 from gpupanel.ui.widgets.controls import Button, Choice, NumberField
 from gpupanel.ui.widgets.knob_fields import KnobFields
+from gpupanel.ui.widgets.policy_lock import PolicyLock
 from gpupanel.ui.widgets.run_strip import RunStrip
 from gpupanel.ui.widgets.run_view import RunView
 from gpupanel.ui.widgets.state_view import StateView
@@ -116,6 +117,9 @@ class StressPage(Page):
         self.seconds.setValue(_DEFAULT_SECONDS)
         self.seconds.setSuffix("\u00a0s")
         self.knobs = KnobFields()
+        self.loads_lock = PolicyLock("stress.allowed_loads")
+        self.seconds_lock = PolicyLock("stress.max_run_seconds")
+        self.cap_lock = PolicyLock("mining.max_efficiency_percent")
         self.button = Button(self.tr("&Start"))
         self.button.setDefault(True)
         self.stop_button = Button(self.tr("S&top"))
@@ -131,7 +135,10 @@ class StressPage(Page):
         words = QVBoxLayout()
         words.setSpacing(4)
         words.addWidget(self._summary)
-        words.addWidget(self._verdict)
+        verdict = QHBoxLayout()
+        verdict.addWidget(self.cap_lock, 0, Qt.AlignmentFlag.AlignTop)
+        verdict.addWidget(self._verdict, 1)
+        words.addLayout(verdict)
         card = Card()
         card.body.addLayout(self._make_grid())
         card.body.addLayout(self._make_options())
@@ -142,18 +149,23 @@ class StressPage(Page):
         grid = QGridLayout()
         grid.setHorizontalSpacing(12)
         grid.setVerticalSpacing(4)
-        for column, (label, field, stretch) in enumerate(
+        for column, (label, field, stretch, lock) in enumerate(
             (
-                (self.tr("&GPU"), self.gpu, 3),
-                (self.tr("&Load"), self.load, 3),
-                (self.tr("&Profile"), self.profile, 2),
-                (self.tr("&Duration"), self.seconds, 1),
+                (self.tr("&GPU"), self.gpu, 3, None),
+                (self.tr("&Load"), self.load, 3, self.loads_lock),
+                (self.tr("&Profile"), self.profile, 2, None),
+                (self.tr("&Duration"), self.seconds, 1, self.seconds_lock),
             )
         ):
             title = Text(label, tone=Tone.SECONDARY, size_px=SMALL_PX)
             title.setBuddy(field)
             field.setAccessibleName(label.replace("&", ""))
-            grid.addWidget(title, 0, column)
+            head = QHBoxLayout()
+            head.addWidget(title)
+            if lock is not None:
+                head.addWidget(lock)
+            head.addStretch(1)
+            grid.addLayout(head, 0, column)
             grid.addWidget(field, 1, column)
             grid.setColumnStretch(column, stretch)
         return grid
@@ -235,6 +247,15 @@ class StressPage(Page):
         self._decision = self.store.decide(run) if run else None
         self._asked = (*question[:2], self.seconds.value(), self.store.policy)
         self._show_decision()
+        self._show_locks()
+
+    def _show_locks(self) -> None:
+        """A padlock wherever policy bounds what can be chosen."""
+        policy = self.store.policy
+        self.loads_lock.show_policy(policy)
+        self.seconds_lock.show_policy(policy)
+        mines = WORKLOAD_BY_NAME[self.load.currentData()].family is Family.MINING
+        self.cap_lock.show_policy(policy, matters=mines)
 
     def _show_decision(self) -> None:
         decision = self._decision

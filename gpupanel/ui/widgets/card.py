@@ -29,3 +29,11 @@ class Card(QWidget):
         painter.drawRoundedRect(
             QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), RADIUS_PX, RADIUS_PX
         )
+
+
+def framed(content: QWidget) -> Card:
+    """``content`` on a card, flush with its edges."""
+    card = Card()
+    card.body.setContentsMargins(4, 4, 4, 4)
+    card.body.addWidget(content)
+    return card

@@ -11,9 +11,8 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout
 from gpupanel.model.gpu import GpuInfo, GpuKind, GpuState, Unavailable
 from gpupanel.model.limits import LIMIT_BY_NAME
 from gpupanel.model.metrics import METRIC_BY_KEY, QT_TRANSLATE_NOOP
-from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 from gpupanel.ui import format as fmt
-from gpupanel.ui.runs import LiveRun, Phase
+from gpupanel.ui.runs import LiveRun, Phase, info_of
 from gpupanel.ui.store import POINTS, Store
 from gpupanel.ui.theme import SMALL_PX, Tone
 from gpupanel.ui.widgets.card import Card
@@ -159,7 +158,7 @@ class GpuCard(Card):
 
     def _activity_of(self, live: LiveRun) -> tuple[str, Tone]:
         assert live.run is not None
-        workload = WORKLOAD_BY_NAME[live.run.workload]
+        workload = info_of(live.run.workload)
         family = fmt.family_name(workload.family)
         if live.phase is Phase.PREPARING:
             return self.tr("{0} · preparing").format(family), Tone.SECONDARY

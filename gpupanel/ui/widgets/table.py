@@ -23,13 +23,14 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from gpupanel.ui.theme import ROLES, SMALL_PX, Tone, blend, colour, font
+from gpupanel.ui.theme import ROLES, SMALL_PX, Tone, blend, colour, font, icon
 from gpupanel.ui.widgets.controls import ThinScrollBar
 
 Index = QModelIndex | QPersistentModelIndex
 _CELL_ROLE = Qt.ItemDataRole.UserRole
 _LINE_PX = 16
 _LEAST_LAST_PX = 132
+_ICON_PX = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Cell:
         is_path: Keep both ends where room is short.
         is_number: Aligned to the right, so that digits stand below each other.
         share: Of a whole, 0 to 1, as a bar behind the text.
+        icon_name: Before the text, in its tone; what it means is in the text too.
+        is_heading: Of the rows below.
     """
 
     text: str
@@ -49,6 +52,8 @@ class Cell:
     is_path: bool = False
     is_number: bool = False
     share: float = 0.0
+    icon_name: str = ""
+    is_heading: bool = False
 
 
 class CellModel(QAbstractTableModel):
@@ -151,8 +156,13 @@ class _CellDelegate(QStyledItemDelegate):
             back = colour(palette, Tone.SURFACE)
             painter.fillRect(bar, blend(colour(palette, Tone.ACCENT), back, 0.78))
         painter.setPen(palette.color(ROLES[cell.tone]))
-        painter.setFont(view.font())
+        painter.setFont(font(SMALL_PX, bold=True) if cell.is_heading else view.font())
         room = area.adjusted(12, 0, -8, 0)
+        if cell.icon_name:
+            tint = palette.color(ROLES[cell.tone])
+            image = icon(cell.icon_name, tint, _ICON_PX, view.devicePixelRatioF())
+            painter.drawPixmap(room.left(), area.center().y() - _ICON_PX // 2, image)
+            room.adjust(_ICON_PX + 6, 0, 0, 0)
         centre = Qt.AlignmentFlag.AlignVCenter
         if cell.is_number:
             centre |= Qt.AlignmentFlag.AlignRight
@@ -274,8 +284,8 @@ class Table(QTableView):
         return QSize(640, 28 + rows * self._row_height)
 
     def minimumSizeHint(self) -> QSize:
-        """Qt: header and three rows."""
-        rows = min(max(self._cells.rowCount(), 1), 3)
+        """Qt: header and three rows, if there may be as many."""
+        rows = min(max(self._cells.rowCount(), 1), 3, self._max_rows)
         return QSize(320, 28 + rows * self._row_height)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:

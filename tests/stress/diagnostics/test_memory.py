@@ -138,18 +138,30 @@ def test_a_bit_that_fades_is_found(make: Make) -> None:
 def test_faults_all_over_are_counted_and_summed_up(make: Make) -> None:
     test = make()
     sweep(test)
-    faults = [flip(test, granule, 100 + granule, 0b101) for granule in range(8)]
+    # The first two in the run of one work-item of a processor.
+    faults = [flip(test, 0, 50, 0b101), *(flip(test, at, 100 + at, 0b101) for at in range(8))]
     [check, *_] = sweep(test)
     assert check.detail.startswith(
-        f"8 faulty words from {faults[0][0]:#x} to {faults[-1][0]:#x}; {named(*faults[0])}, "
+        f"9 faulty words from {faults[0][0]:#x} to {faults[-1][0]:#x}; {named(*faults[0])}, "
     )
     readings = test.readings()
-    assert readings["faulty_words"] == 8
+    assert readings["faulty_words"] == 9
     assert readings["bit_positions"] == 2
-    assert readings["bits_0_to_1"] + readings["bits_1_to_0"] == 16
-    assert readings["lowest_fault_mib"] == pytest.approx(400 / MIB, rel=1e-6)
+    assert readings["bits_0_to_1"] + readings["bits_1_to_0"] == 18
+    assert readings["lowest_fault_mib"] == pytest.approx(200 / MIB, rel=1e-6)
     assert readings["highest_fault_mib"] == pytest.approx(7 + 428 / MIB, rel=1e-9)
     assert set(readings) <= {one.key for one in WORKLOAD_BY_NAME["diagnostics.memory"].readings}
+
+
+def test_the_lowest_and_the_highest_of_a_run_come_in_any_order(make: Make) -> None:
+    test = make()
+    for granule in (4, 2, 6):
+        while test._sweep.action is not Action.CHECK:
+            sweep(test)
+        flip(test, granule, 0, 1)
+        sweep(test)
+    assert test.readings()["lowest_fault_mib"] == 2
+    assert test.readings()["highest_fault_mib"] == 6
 
 
 def test_memory_that_is_all_wrong_is_counted_to_the_last_word(make: Make) -> None:

@@ -232,6 +232,8 @@ def test_later_verifications_take_several_calls(load: Kawpow) -> None:
     calls = [len(load.verify()) for _ in range(2)]
     assert calls[0] == 0
     assert calls[1] > 0
+    # Nothing is verified twice.
+    assert [load.verify() for _ in range(2)] == [[], []]
 
 
 def test_programs_change_only_when_their_time_has_come(load: Kawpow) -> None:

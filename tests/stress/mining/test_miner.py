@@ -248,7 +248,7 @@ def test_a_fault_before_the_early_exit_is_not_mended_by_the_whole_hash(
     fast = "return h + INITIAL[7];"
     assert source.count(fast) == 1
     broken = source.replace(fast, "return h + INITIAL[7] + 1;")
-    monkeypatch.setattr(program, "source_of", lambda _: broken)
+    monkeypatch.setattr(program, "source_of", lambda *_: broken)
     load = _prepared("sha256d", device_of(16), seed=1)
     for _ in range(8):
         _complete(load, 1)

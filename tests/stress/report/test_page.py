@@ -62,7 +62,7 @@ def test_the_page_is_whole_and_loads_nothing() -> None:
 @pytest.mark.parametrize(
     "text",
     ["45 MH/s", "90 %", "50.0 % of uncapped", "140, 0 wrong", "225 kH/J", "Passed", "a note",
-     "98 MH/s", "40 MH/s", "Power limit 50 % of the time", "random 128 b"],
+     "98 MH/s", "40 MH/s", "Power limit 50 % of the time", "Memory, random 128 B"],
 )  # fmt: skip
 def test_the_page_says_what_was_measured(text: str) -> None:
     assert text in as_html(record())

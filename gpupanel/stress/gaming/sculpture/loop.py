@@ -65,6 +65,7 @@ class FrameLoop(ABC):
         self._rng = np.random.default_rng([seed, 21])
         self._screen = Screen(size.width, size.height)
         self._pacing = Pacing()
+        self._is_measured = False
         self._step = 0
         self._timed: _Timed | None = None
         self._last_end_ns = 0
@@ -163,6 +164,9 @@ class FrameLoop(ABC):
 
     def verify(self) -> list[Check]:
         """A finished frame's passes against the oracle; a frame drawn again, when it is ready."""
+        if not self._is_measured:  # frames before the first call were of tuning and ramp
+            self._is_measured = True
+            self._pacing.start_over()
         checks = []
         if self._kept is not None:
             kept, self._kept = self._kept, None

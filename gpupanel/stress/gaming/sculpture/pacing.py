@@ -26,6 +26,10 @@ class Pacing:
         self._times_s[self._count % FRAMES_KEPT] = frame_s
         self._count += 1
 
+    def start_over(self) -> None:
+        """Forget the frame times so far; what the parts take stays known."""
+        self._count = 0
+
     def part(self, key: str, value: float) -> None:
         """One measurement of a part of a frame; its running mean is kept."""
         mean = self._means_ms.get(key, value)

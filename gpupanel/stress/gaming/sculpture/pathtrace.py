@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 _SELF_TEST_FRAMES = (SHOT_FRAMES, SHOT_FRAMES + 1)
 _SELF_TEST_SAMPLES = 400
 
-PARTED_SHARE, PARTED_SHARE_OF_SELF_TEST = 0.05, 0.015
+PARTED_SHARE, PARTED_SHARE_OF_SELF_TEST = 0.08, 0.025
 """Of the sampled pixels: in single and double precision, paths part where one passes an edge by
-less than rounding, and what they bring from then on has nothing in common. One pixel in 2000 at the
-default knobs, in 900 with 4 paths or 8 bounces; the shares are of 64 samples and of 400."""
+less than rounding, and what they bring from then on has nothing in common. One pixel in 1000 at the
+default knobs, in 500 with 4 paths or 8 bounces; the shares are of 64 samples and of 400."""
 
 
 class Pathtrace(FrameLoop):

@@ -1,0 +1,96 @@
+"""``gpupanelctl status``: how policy, agent, driver stacks and runs stand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from gpupanel.cli.exit_codes import ExitCode
+from gpupanel.cli.text import columns
+from gpupanel.ipc.client import Client
+from gpupanel.policy.faults import printable
+from gpupanel.policy.resolve import EffectivePolicy, PolicyState
+
+CHECK_CODES: Mapping[PolicyState, ExitCode] = {
+    PolicyState.MANAGED: ExitCode.OK,
+    PolicyState.STALE: ExitCode.STALE,
+    PolicyState.CLOSED: ExitCode.CLOSED,
+    PolicyState.UNMANAGED: ExitCode.UNMANAGED,
+    PolicyState.AUDIT_ONLY: ExitCode.AUDIT_ONLY,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "--check", action="store_true", help="exit with the state of the policy; see below"
+    )
+    parser.epilog = "exit status of --check: " + ", ".join(
+        f"{code.value} {state.value.replace('_', ' ')}" for state, code in CHECK_CODES.items()
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Look once; that something is not well is an answer and no failure, without --check."""
+    with Client() as client:
+        agent, gpus = client.hello, client.call("gpus", {})
+        policy = EffectivePolicy.from_json(client.call("policy", {}))
+    status = _status(agent, gpus, policy)
+    if arguments.json:
+        print(json.dumps(status, indent=2))
+    else:
+        _print(status, policy)
+    return CHECK_CODES[policy.state] if arguments.check else ExitCode.OK
+
+
+def _status(
+    agent: Mapping[str, Any], gpus: Mapping[str, Any], policy: EffectivePolicy
+) -> dict[str, Any]:
+    locked = [setting.key for setting in policy.settings.values() if setting.is_locked]
+    return {
+        "policy": {
+            "state": policy.state.value,
+            "locked": locked,
+            "loosened": list(policy.loosened),
+            "diagnostics": [one.as_json() for one in policy.diagnostics],
+        },
+        "agent": dict(agent),
+        "backends": gpus["backends"],
+        "gpus": [gpu["id"] for gpu in gpus["gpus"]],
+        "runs": _runs(),
+    }
+
+
+def _runs() -> list[dict[str, Any]]:
+    """The worker processes that this user may see; each is one run."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline", "create_time"]):
+        command = process.info["cmdline"] or []
+        if command[-1:] == ["worker"] and any("gpupanel" in word for word in command[:-1]):
+            started = process.info["create_time"]
+            found.append({"pid": process.info["pid"], "started_unix_s": started})
+    return found
+
+
+def _print(status: Mapping[str, Any], policy: EffectivePolicy) -> None:
+    said = status["policy"]
+    agent = status["agent"]
+    backends = [f"{one['name']} {one['state']}" for one in status["backends"]]
+    rows = [
+        ("Policy", f"{policy.state.value.upper()}, {len(said['locked'])} keys mandated"),
+        ("Agent", f"{agent['version']}, {agent['scope']} scope"),
+        ("Backends", ", ".join(backends) or "none"),
+        ("GPUs", ", ".join(status["gpus"]) or "none"),
+        ("Runs", f"{len(status['runs'])} running"),
+    ]
+    if said["loosened"]:
+        rows.insert(1, ("Loosened", ", ".join(said["loosened"])))
+    print(columns([(name, printable(text)) for name, text in rows]))
+    for diagnostic in policy.diagnostics:
+        print(printable(str(diagnostic)), file=sys.stderr)

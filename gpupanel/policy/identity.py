@@ -1,0 +1,43 @@
+"""By which names policy may call whoever runs this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from gpupanel.policy.claims import Asker
+
+if sys.platform == "win32":
+
+    def this_user() -> Asker:
+        """Nobody: on Windows, Group Policy itself says for whom a policy is."""
+        return Asker()
+
+else:
+    import grp
+    import pwd
+
+    def this_user() -> Asker:
+        """The effective user: number and name, and those of every group.
+
+        Groups that the process has left are counted: a scope can only tighten, and leaving a
+        group must not be a way out of it.
+        """
+        uid = os.geteuid()
+        numbers = {os.getegid(), *os.getgroups()}
+        try:
+            entry = pwd.getpwuid(uid)
+            numbers |= {entry.pw_gid, *os.getgrouplist(entry.pw_name, entry.pw_gid)}
+        except KeyError:
+            return Asker(frozenset({str(uid)}), _named(numbers), is_named=False)
+        return Asker(frozenset({str(uid), entry.pw_name}), _named(numbers))
+
+    def _named(numbers: set[int]) -> frozenset[str]:
+        """Each group by its number, and by its name where it has one."""
+        names = {str(number) for number in numbers}
+        for number in numbers:
+            try:
+                names.add(grp.getgrgid(number).gr_name)
+            except KeyError:
+                continue
+        return frozenset(names)
