@@ -90,6 +90,7 @@ class _Series:
         self._total, self._count = 0.0, 0
 
     def add(self, place: int, value: float) -> None:
+        """One more value of the bin at ``place``."""
         self._total += value
         self._count += 1
         self.mean[place] = self._total / self._count
@@ -119,6 +120,7 @@ class _Tier:
         self._pace_s = 0.0
 
     def append(self, time_s: float, numbers: Mapping[_SeriesId, float]) -> None:
+        """One tick: the value of every series that has one."""
         if self._written == 0:
             self._origin_s = self._last_s = time_s
         self._mark_gap(time_s)

@@ -226,6 +226,7 @@ class _Card:
         return grown
 
     def account(self, seconds: float) -> Account:
+        """What held the clocks in the last ``seconds``."""
         kept = self._seconds if seconds <= MINUTE_S else self._minutes
         since_s = self._totals.time_s - seconds
         place = max(0, bisect_right(kept, since_s, key=lambda totals: totals.time_s) - 1)

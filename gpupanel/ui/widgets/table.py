@@ -140,6 +140,7 @@ class _CellDelegate(QStyledItemDelegate):
     """Text with a hair line below; the current row is raised."""
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        """Qt: one cell."""
         palette: QPalette = option.palette
         area: QRect = option.rect
         view = self.parent()
@@ -181,6 +182,7 @@ class _Header(QHeaderView):
         self.numbers: frozenset[int] = frozenset()
 
     def paintSection(self, painter: QPainter, rect: QRect, logicalIndex: int) -> None:  # noqa: N803
+        """Qt: one heading."""
         palette = self.palette()
         painter.fillRect(rect, colour(palette, Tone.SURFACE))
         line = QRect(rect.left(), rect.bottom(), rect.width(), 1)
