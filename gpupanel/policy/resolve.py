@@ -82,6 +82,11 @@ class EffectivePolicy:
     diagnostics: tuple[Diagnostic, ...] = ()
     loosened: tuple[str, ...] = ()
 
+    @property
+    def is_managed(self) -> bool:
+        """Whether an administrator says anything, or has to: a broken policy is one too."""
+        return self.state is not PolicyState.UNMANAGED
+
     def integer(self, key: str) -> int:
         """The value of an integer key."""
         value = self.settings[key].value

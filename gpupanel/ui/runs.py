@@ -26,7 +26,6 @@ from gpupanel.model.workload import (
     Started,
     WorkloadInfo,
 )
-from gpupanel.policy.decide import carry_out
 
 if TYPE_CHECKING:
     from gpupanel.stress.report.record import Recorder, RunRecord
@@ -148,6 +147,8 @@ class LiveRun(QObject):
         Raises:
             RunDenied: Policy does not let it start.
         """
+        # Not above: the first frame does without policy, catalog and reports.
+        from gpupanel.policy.decide import carry_out
         from gpupanel.stress.report.record import Recorder
 
         allowed = self.run = carry_out(decision, run)

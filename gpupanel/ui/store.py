@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
@@ -26,13 +26,14 @@ from gpupanel.model.gpu import (
 from gpupanel.model.metrics import METRICS
 from gpupanel.model.verdict import Verdict
 from gpupanel.model.workload import Run
-from gpupanel.policy.decide import decide_run
-from gpupanel.policy.resolve import EffectivePolicy
 from gpupanel.ui import format as fmt
 from gpupanel.ui.link import HISTORY_S, INTERVAL_S, LinkState
 from gpupanel.ui.notes import RunNotes
 from gpupanel.ui.past import Agent, Past
 from gpupanel.ui.runs import LiveRun, Runs, info_of
+
+if TYPE_CHECKING:
+    from gpupanel.policy.resolve import EffectivePolicy
 
 POINTS = round(HISTORY_S / INTERVAL_S)
 _DECISIONS = 50
@@ -223,6 +224,8 @@ class Store(QObject):
 
     def set_policy(self, document: Mapping[str, Any]) -> None:
         """The policy in force as the agent resolved it."""
+        from gpupanel.policy.resolve import EffectivePolicy  # after the first frame
+
         self.policy = EffectivePolicy.from_json(document)
         self.runs.obey(self.decide)
         self.changed.emit()
@@ -231,6 +234,8 @@ class Store(QObject):
         """What policy says about ``run``; None while no policy is known."""
         if self.policy is None:
             return None
+        from gpupanel.policy.decide import decide_run
+
         return decide_run(self.policy, run, info_of(run.workload).family)
 
     def start_run(self, run: Run) -> LiveRun | None:

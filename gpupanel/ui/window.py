@@ -6,7 +6,6 @@ from PySide6.QtCore import QEvent, Signal
 from PySide6.QtGui import QCloseEvent, QGuiApplication, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
-from gpupanel.policy.resolve import PolicyState
 from gpupanel.ui.link import LinkState
 from gpupanel.ui.navigation import Navigation
 from gpupanel.ui.pages import PAGE_NAMES, PAGES, load, title_of
@@ -128,5 +127,5 @@ class Window(QWidget):
                 )
             )
         self._above.setVisible(lost)
-        managed = store.policy is not None and store.policy.state is not PolicyState.UNMANAGED
+        managed = store.policy is not None and store.policy.is_managed
         navigation.show_ownership(self.tr("Managed by your organisation") if managed else "")
