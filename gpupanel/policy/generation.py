@@ -11,13 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpupanel.files import replace_file
 from gpupanel.model.decision import Diagnostic
 from gpupanel.policy.claims import (
     Asker,
@@ -158,7 +158,7 @@ class LastGood:
             "loosened": loose,
         }
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_durably(self.path, json.dumps(document).encode())
+        replace_file(self.path, json.dumps(document).encode())
 
     def forget(self) -> None:
         """The source is gone, and was not broken: nothing of it is to be kept.
@@ -300,23 +300,3 @@ def _checksum(
     content = [generation, claims, loosened_keys]
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace ``path`` in one step, after the content is on the disk."""
-    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with open(fd, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    if os.name == "posix":
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)

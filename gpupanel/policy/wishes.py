@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpupanel.files import replace_file
 from gpupanel.model.decision import Diagnostic
 from gpupanel.model.errors import PolicyInvalid
 from gpupanel.policy.claims import Claim, Scope
 from gpupanel.policy.faults import Fault, error
-from gpupanel.policy.generation import write_durably
 from gpupanel.policy.key import PolicyKey, Value
 from gpupanel.policy.parse import MAX_FILE_BYTES, parse
 from gpupanel.policy.positions import Positions, scan
@@ -76,7 +76,7 @@ class WishFile:
             raise PolicyInvalid(faults)
         target = self.path.resolve()
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_durably(target, _raw(text))
+        replace_file(target, _raw(text))
 
 
 def toml_value(value: Value) -> str:

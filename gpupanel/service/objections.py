@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from pathlib import Path
 
+from gpupanel.files import replace_file
 from gpupanel.model.errors import ObjectionRefused, PolicyInvalid
 from gpupanel.policy.trusted_file import plain_read
 
@@ -45,8 +44,10 @@ class Objections:
         programs = self.programs | {content_sha256}
         if len(programs) > _MOST:
             raise ObjectionRefused(f"{_MOST} programs are excused already: remove {self._path}")
+        text = json.dumps({"version": 1, "sha256": sorted(programs)}, indent=1)
         try:
-            _write(self._path, json.dumps({"version": 1, "sha256": sorted(programs)}, indent=1))
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(self._path, text.encode())
         except OSError as reason:
             raise ObjectionRefused(f"{self._path} cannot be written: {reason}") from None
         self.programs = programs
@@ -71,16 +72,3 @@ def _programs(text: bytes) -> frozenset[str]:
     ):
         raise ValueError("not a list of programs")
     return frozenset(programs)
-
-
-def _write(path: Path, text: str) -> None:
-    """All of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(name, path)
-    except OSError:
-        os.unlink(name)
-        raise

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from gpupanel import __version__, paths
+from gpupanel.files import replace_file
 from gpupanel.model.workload import WorkloadInfo
 from gpupanel.stress.program import source_of
 from gpupanel.stress.workload import Device, Variant
@@ -69,18 +68,11 @@ class Memory:
         return {name: document["probed"][name] for name in names}
 
     def keep(self, probed: Mapping[str, Any]) -> tuple[str, ...]:
-        """Write it in one step, so that a reader never sees half of it; a note if it fails."""
+        """Write it down; a note if that fails."""
         body = json.dumps({"key": self.key, "probed": probed}, indent=1)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.path.parent, suffix=".part")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(body)
-                Path(name).replace(self.path)
-            except OSError:
-                Path(name).unlink(missing_ok=True)
-                raise
+            replace_file(self.path, body.encode())
         except OSError as error:
             return (f"which variant is fastest was not kept for the next run: {error}",)
         return ()

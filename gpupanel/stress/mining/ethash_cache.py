@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np  # noqa: TID253 - worker process only
 
 from gpupanel import paths
+from gpupanel.files import replace_file
 from gpupanel.stress.mining.ethash_reference import (
     ITEM_BYTES,
     Words,
@@ -78,13 +77,5 @@ def _intact(content: bytes, size_bytes: int) -> Words | None:
 
 
 def _write(path: Path, body: bytes) -> None:
-    """Replace ``path`` in one step, so that a reader never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(body).digest() + body)
-        Path(name).replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
+    replace_file(path, hashlib.sha256(body).digest() + body)

@@ -1,0 +1,38 @@
+"""Files of ours that are there as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put ``content`` at ``path`` in one step, after it is on the disk; readable by its owner.
+
+    A reader sees what was there before or all of it, and so does whoever comes after a crash.
+
+    Raises:
+        OSError: It cannot be written; what was there before still is.
+    """
+    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        os.unlink(part)
+        raise
+    if os.name == "posix":
+        _settle(path.parent)
+
+
+def _settle(directory: Path) -> None:
+    """The new name on the disk too."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
