@@ -12,8 +12,13 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Both measure how busy the machine is, and say nothing of the code.
-settings.register_profile("gpupanel", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Deadlines and slowness measure how busy the machine is, and say nothing of the code. The main
+# suite tries the same examples each time, so that it fails for whoever broke something;
+# ``--hypothesis-profile fuzz`` (CONTRIBUTING.md) looks for new ones.
+settings.register_profile(
+    "fuzz", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.register_profile("gpupanel", settings.get_profile("fuzz"), derandomize=True)
 settings.load_profile("gpupanel")
 
 if sys.platform == "linux" and not ("DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ):

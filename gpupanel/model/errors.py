@@ -15,6 +15,7 @@ GpupanelError
 ├── RecordError                a file is no record of a run
 ├── HistoryRefused             remembered readings could not be opened, read or written
 ├── RunDenied                  policy does not allow this run; carries the Decision
+├── HoldFailed                 a process could not be held, counted or let go
 ├── ObjectionRefused           a user may not say of this process that it does not mine
 └── ProtocolError              the other end spoke out of turn or not at all
     └── ServiceUnreachable     nobody answers at the other end
@@ -103,6 +104,10 @@ class RunDenied(GpupanelError):
     def __init__(self, decision: Decision) -> None:
         super().__init__(decision.reason)
         self.decision = decision
+
+
+class HoldFailed(GpupanelError):
+    """A process could not be held, counted or let go; the text says what is missing."""
 
 
 class ObjectionRefused(GpupanelError):

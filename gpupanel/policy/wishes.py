@@ -6,6 +6,7 @@ Comments and order stay, because a text is changed and not a document.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,8 +85,8 @@ def toml_value(value: Value) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(toml_value(word) for word in value)}]"
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        # TOML takes what JSON escapes, and one character more must not stand bare in it.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return str(value).lower()
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gpupanel.model.errors import PolicyInvalid
@@ -44,6 +44,8 @@ def wishes(draw: st.DrawFn) -> list[tuple[PolicyKey, Value]]:
     return [(key, draw(values_of(key))) for key in keys]
 
 
+# TOML takes no DEL as it is.
+@example("", [(POLICY_KEY_BY_NAME["detection.miner_executables"], ("\x7f", 'a"b'))])
 @settings(max_examples=60)
 @given(st.sampled_from(STARTS), wishes())
 def test_a_wish_is_in_the_text_and_all_else_stays(

@@ -1,0 +1,1 @@
+"""Making a decision about a miner true, and undoing it whatever happens."""
