@@ -123,7 +123,7 @@ class Enforcer:
         for name, group in list(self._groups.items()):
             if now_s >= self._due_s.get(name, 0.0):
                 self._due_s[name] = now_s + group.step(now_s)
-            if group.is_over:
+            if not group.roster:
                 self._close(name, _NOT_MINING)
         if now_s >= self._shown_at_s:
             self._show(now_s)
@@ -164,7 +164,7 @@ class Enforcer:
         for name, group in list(self._groups.items()):
             if even_carried or now_s >= group.carried_until_s:
                 group.drop(processes)
-            if group.is_over:
+            if not group.roster:
                 self._close(name, _NOT_MINING)
 
     def _take(self, targets: Sequence[Target], now_s: float) -> None:
@@ -184,20 +184,21 @@ class Enforcer:
     def _part_from_others(self, target: Target) -> None:
         """Policy may want something else of it now, or it uses other GPUs."""
         for name, group in list(self._groups.items()):
-            if target.process in group.targets and not _fits(group, target):
+            if target.process in group.roster and not _fits(group, target):
                 group.drop([target.process])
-                if group.is_over:
+                if not group.roster:
                     self._close(name, target.treatment.reason)
 
     def _merge(self, first: Group, others: Sequence[Group], now_s: float) -> None:
         """One user has one budget a GPU, in however many processes."""
         for other in others:
-            targets = tuple(other.targets.values())
+            targets = other.roster.targets
+            other.roster.drop(other.roster.processes)
             self._close(other.name, _MERGED)
             first.take(targets, now_s)
 
     def _group_of(self, target: Target) -> Group | None:
-        return next((one for one in self._groups.values() if target.process in one.targets), None)
+        return next((one for one in self._groups.values() if target.process in one.roster), None)
 
     def _find_kin(self, now_s: float) -> None:
         kin = self._parts.kin
@@ -208,10 +209,14 @@ class Enforcer:
         candidates = kin.candidates({group.uid for group in acting}, now_s)
         for group in acting:
             group.find_kin(candidates, now_s)
+            if group.has_arrivals:
+                self._due_s.pop(group.name, None)
 
     def _close(self, name: str, why: str) -> None:
-        self._groups.pop(name).close(why)
-        self._due_s.pop(name, None)
+        """Where somebody cannot be let go, it is tried again at each turn."""
+        if self._groups[name].close(why):
+            del self._groups[name]
+            self._due_s.pop(name, None)
 
     def _show(self, now_s: float) -> None:
         self._shown_at_s = now_s + _SHOWN_S
@@ -222,5 +227,5 @@ def _fits(group: Group, target: Target) -> bool:
     return (
         group.uid == target.uid
         and group.acts == target.acts
-        and not group.gpus.isdisjoint(target.gpus)
+        and not group.roster.gpus.isdisjoint(target.gpus)
     )

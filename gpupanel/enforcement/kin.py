@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gpupanel.enforcement.cell import ProcessKey
 
@@ -29,19 +29,21 @@ _File = tuple[int, int]
 """Device and inode."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Likeness:
-    """What the programs of one group look like.
+    """What tells a program from others.
 
     Attributes:
-        files: Programs, by where they lie.
-        copies: SHA-256 of programs, by size.
-        command_lines: Of programs that an interpreter runs, beside its own file.
+        file: Where it lies.
+        size: In bytes.
+        sha256: Empty where it is too large to be read.
+        command_line: None where the file is all of the program; else the interpreter's.
     """
 
-    files: set[_File] = field(default_factory=set)
-    copies: dict[int, set[str]] = field(default_factory=dict)
-    command_lines: set[tuple[_File, bytes]] = field(default_factory=set)
+    file: _File
+    size: int
+    sha256: str
+    command_line: bytes | None
 
 
 class Kin:
@@ -53,19 +55,18 @@ class Kin:
         self._all_at_s = 0.0
         self._hashes: dict[tuple[_File, int], str] = {}
 
-    def learn(self, likeness: Likeness, pid: int, by_arguments: bool) -> None:
-        """Add a process that is held; with ``by_arguments``, an interpreter is not all of it."""
+    def likeness(self, pid: int, by_arguments: bool) -> Likeness | None:
+        """Of a process that is held, None where it is gone.
+
+        Args:
+            pid: The process.
+            by_arguments: Its file is an interpreter's, which runs other things too.
+        """
         program = self._program(pid)
         if program is None:
-            return
-        file, size = program
-        if by_arguments:
-            likeness.command_lines.add((file, self._arguments(pid)))
-            return
-        likeness.files.add(file)
-        digest = self._sha256(pid, file, size)
-        if digest:
-            likeness.copies.setdefault(size, set()).add(digest)
+            return None
+        arguments = self._arguments(pid) if by_arguments else None
+        return Likeness(*program, self._sha256(pid, *program), arguments)
 
     def candidates(self, uids: Collection[int | None], now_s: float) -> list[tuple[int, int]]:
         """Pids that may have become one of theirs since the last look, with their user."""
@@ -81,12 +82,13 @@ class Kin:
             if uid is not None and uid in uids and (all_of_them or now_s - met_s < _YOUNG_S)
         ]
 
-    def alike(self, likeness: Likeness, pids: Iterable[int]) -> set[ProcessKey]:
-        """Those of ``pids`` that run a program of ``likeness``."""
+    def alike(self, likenesses: Collection[Likeness], pids: Iterable[int]) -> set[ProcessKey]:
+        """Those of ``pids`` that run one of these programs."""
         return {
             key
             for pid in pids
-            if self._is_alike(likeness, pid) and (key := self.key(pid)) is not None
+            if any(self._is_alike(one, pid) for one in likenesses)
+            and (key := self.key(pid)) is not None
         }
 
     def key(self, pid: int) -> ProcessKey | None:
@@ -102,12 +104,12 @@ class Kin:
         if program is None:
             return False
         file, size = program
-        if file in likeness.files:
+        if likeness.command_line is not None:
+            return file == likeness.file and self._arguments(pid) == likeness.command_line
+        if file == likeness.file:
             return True
-        if any(file == other for other, _ in likeness.command_lines):
-            return (file, self._arguments(pid)) in likeness.command_lines
-        digests = likeness.copies.get(size)
-        return digests is not None and self._sha256(pid, file, size) in digests
+        is_copy = size == likeness.size and likeness.sha256
+        return bool(is_copy) and self._sha256(pid, file, size) == likeness.sha256
 
     def _program(self, pid: int) -> tuple[_File, int] | None:
         try:

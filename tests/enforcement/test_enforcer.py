@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gpupanel.enforcement.cell import Cell, ProcessKey
 from gpupanel.enforcement.enforcer import Enforcer, Plan
-from gpupanel.enforcement.group import CARRIED_S, LINGER_S, Parts
+from gpupanel.enforcement.group import CARRIED_S, Parts
+from gpupanel.enforcement.roster import LINGER_S
 from gpupanel.enforcement.target import Target, offender_from_json, target_from_json
 from gpupanel.model.errors import HoldFailed
 from gpupanel.model.hold import Hold
@@ -172,6 +173,22 @@ def test_a_machine_that_cannot_hold_says_so_once_and_tries_again() -> None:
     assert [cell.freezes > 0 for cell in stage.living_cells()] == [True]
 
 
+def test_whom_the_kernel_does_not_let_go_is_let_go_later() -> None:
+    stage = Stage()
+    stage.judge(stage.target(10, action="suspend"))
+    stage.run_s(10)
+    stage.world.sticks = True
+    stage.judge(cleared=[(10, 7)])
+    stage.run_s(5)
+    assert stage.cells[0].frozen
+    assert stage.undoing.known
+    assert ("hold.failed", "the kernel does not let go") in stage.told
+    stage.world.sticks = False
+    stage.run_s(1)
+    assert not stage.cells[0].frozen
+    assert stage.cells[0].closed
+
+
 def test_a_dead_miner_leaves_its_group_for_a_while_and_then_nothing() -> None:
     stage = Stage()
     stage.judge(stage.target(10))
@@ -295,11 +312,15 @@ class AnySequence(RuleBasedStateMachine):
         self.stage.refuses = "" if self.stage.refuses else "no"
 
     @rule()
+    def the_kernel_does_not_let_go(self) -> None:
+        self.stage.world.sticks = not self.stage.world.sticks
+
+    @rule()
     def the_daemon_dies_and_another_comes(self) -> None:
         """The dead man knows what ``undoing`` knows, and no more."""
         for cell in self.stage.living_cells():
             if cell.name in self.stage.undoing.known:
-                cell.close()
+                cell.undo()
         assert not any(cell.frozen for cell in self.stage.cells)
         known, self.stage.undoing.known = self.stage.undoing.known, {}
         self.stage.enforcer = self.stage.make()
@@ -318,6 +339,7 @@ class AnySequence(RuleBasedStateMachine):
             assert not cell.frozen or cell.name in self.stage.undoing.known
 
     def teardown(self) -> None:
+        self.stage.world.sticks = False
         self.innocent |= {target.process for target in self.mining.values()}
         for seconds in (CARRIED_S + 1, 1):
             self.stage.judge(cleared=self.innocent)

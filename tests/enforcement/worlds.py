@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gpupanel.enforcement.cell import Cell, Means, ProcessKey, Trace
+from gpupanel.model.errors import HoldFailed
 
 
 @dataclass
@@ -23,6 +24,7 @@ class World:
     queued_s: float = 0.0
     used_s: float = 0.0
     is_running: bool = True
+    sticks: bool = False
 
     def pass_s(self, seconds: float) -> None:
         """In steps that no batch is shorter than."""
@@ -77,6 +79,12 @@ class ModelCell:
         self.inside.clear()
 
     def close(self) -> None:
+        if self.world.sticks:
+            raise HoldFailed("the kernel does not let go")
+        self.undo()
+
+    def undo(self) -> None:
+        """What another process does from the trace."""
         self.thaw()
         self.closed = True
 
