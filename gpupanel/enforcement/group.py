@@ -92,7 +92,7 @@ class Group:
         self._members: frozenset[ProcessKey] = frozenset()
         self._arrivals: set[ProcessKey] = set()
         self._share: float | None = None
-        self._written: Mapping[str, Any] = {}
+        self._written: tuple[Trace, Mapping[str, Any]] | None = None
         self._problem = ""
         self._is_told = False
 
@@ -250,7 +250,7 @@ class Group:
         if self._cap is not None:
             self._share = self._cap.share
         self._cell = self._cap = self._meter = None
-        self._members, self._written = frozenset(), {}
+        self._members, self._written = frozenset(), None
         self._parts.undoing.drop(self.name)
         return True
 
@@ -260,9 +260,10 @@ class Group:
             "targets": [one.as_json() for one in self.roster.targets],
             "share": None if share is None else round(share, 1),
         }
-        if resume != self._written:
-            self._parts.undoing.hold(self.name, cell.trace, resume)
-            self._written = resume
+        note = cell.trace, resume
+        if note != self._written:
+            self._parts.undoing.hold(self.name, *note)
+            self._written = note
 
     def _failed(self, reason: str) -> float:
         """Let go of what we cannot hold properly, and try again later."""
