@@ -23,6 +23,9 @@ _COMM_LENGTH = 15
 _STARTED_FIELD = 22 - 3
 """Of ``/proc/PID/stat``, counted from the first field after the name."""
 
+_PROCESS_CLOCK = 2
+"""CPUCLOCK_SCHED of a whole process, below the complement of its pid."""
+
 _FILETIME_OF_1970 = 116_444_736_000_000_000
 _FILETIME_PER_S = 10_000_000
 
@@ -61,6 +64,20 @@ def started_unix_s(started: int) -> float | None:
     else:
         since_s = _boot_unix_s() + started / os.sysconf("SC_CLK_TCK")
     return float(round(since_s))
+
+
+def processor_s(pid: int) -> float | None:
+    """Processor time of all its threads since its start, or None where there is no such process.
+
+    The kernel's clock of that process, which anybody may read: nanoseconds where ``stat`` counts
+    hundredths, and no file. The number of a clock is the kernel's ABI (``clock_getcpuclockid``).
+    """
+    if sys.platform == "win32":
+        raise NotImplementedError("Windows has no clocks of processes")
+    try:
+        return time.clock_gettime(~pid << 3 | _PROCESS_CLOCK)
+    except OSError:
+        return None
 
 
 if sys.platform != "win32":
