@@ -16,6 +16,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from mmap import PAGESIZE
 from pathlib import Path
 
 from gpupanel.backends.base import checked
@@ -205,7 +206,7 @@ def _resident_bytes(folder: str) -> Reading:
         pages = int(_read(f"{folder}/statm", _STATM_BYTES).split()[1])
     except (OSError, ValueError, IndexError):
         return _NO_MEMORY
-    return checked("memory_used_bytes", float(pages * os.sysconf("SC_PAGESIZE")))
+    return checked("memory_used_bytes", float(pages * PAGESIZE))
 
 
 def _read(path: str, most_bytes: int) -> bytes:
