@@ -132,8 +132,8 @@ class OpenClUsers:
     ) -> tuple[_Seen, float | None]:
         """A process, and what it burned since the last look; None where that is not known."""
         known = before.get(pid)
-        if known is not None and self._is_same(pid, known, inode):
-            spent_s, known.used_s, known.inode = max(0.0, used_s - known.used_s), used_s, inode
+        if known is not None and used_s >= known.used_s and self._is_same(pid, known, inode):
+            spent_s, known.used_s, known.inode = used_s - known.used_s, used_s, inode
             return known, spent_s
         # The kernel may give an old process a new inode: what it burned does not fit then.
         is_young = span_s is not None and used_s <= span_s * self._cores
