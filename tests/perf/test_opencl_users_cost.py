@@ -42,7 +42,7 @@ def test_a_look_at_300_processes_costs_less_than_3_ms() -> None:
         first_s = _cpu_s(users.look)
         costs_s, stats_s = [], []
         for _ in range(LOOKS):
-            # The clock above goes faster than the one on the wall: both are busy by it all the same.
+            # The clock above runs faster than the wall's, and both are busy by it all the same.
             one.wait_for_work(one.work + 1)
             costs_s.append(_cpu_s(users.look))
             stats_s.append(_cpu_s(_read_every_stat))
