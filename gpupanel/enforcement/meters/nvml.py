@@ -1,4 +1,10 @@
-"""GPU time on NVIDIA's driver, which notes per cent of each process at times of its own."""
+"""GPU time on NVIDIA's driver, which notes per cent of each process at times of its own.
+
+Nothing is noted of who did nothing, and nothing tells how long the driver's period is: that is
+learnt from the notes on those who work without a pause, as everybody does before a cap begins. One
+who pauses in step with the driver from its first note on seems to do so, and counts too much until
+it works through a period.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +24,7 @@ _FIRST_PERIOD_US = 1_000_000 / 6
 
 _LONGEST_PERIOD_US = 1_500_000
 _GAPS, _ENOUGH_GAPS = 32, 4
+"""A quarter of the last gaps is no longer than the period, unless everybody pauses."""
 
 _LATE_S = 3.0
 """Notes on a process come until so long after its end; later its pid may be another's."""
@@ -104,6 +111,7 @@ class _Log:
         used_s: Of the processes that count; never falls.
         last_us: By pid, of everybody's newest note.
         gaps_us: Between the notes of one process, the last ones of all processes.
+        period_us: The driver's, as far as it is learnt; only ever gets shorter.
     """
 
     notes: UseNotes
@@ -111,6 +119,7 @@ class _Log:
     used_s: float = 0.0
     last_us: dict[int, int] = field(default_factory=dict)
     gaps_us: deque[int] = field(default_factory=lambda: deque(maxlen=_GAPS))
+    period_us: float = _LONGEST_PERIOD_US
 
     def read(self, since_us: dict[int, float]) -> None:
         """Add what is new of the pids in ``since_us``, each from its time on.
@@ -137,7 +146,7 @@ class _Log:
         for use in own:
             gap_us = use.time_us - before.get(use.pid, 0)
             before[use.pid] = use.time_us
-            self.used_s += min(gap_us, self._period_us()) * _share(use) / 1e6
+            self.used_s += min(gap_us, self.period_us, _FIRST_PERIOD_US) * _share(use) / 1e6
 
     def _asked(self, since_us: int) -> list[Use]:
         try:
@@ -151,21 +160,17 @@ class _Log:
 
     def _span_us(self, use: Use) -> float:
         """The time that a note stands for: since the last of its process, unless that paused."""
-        period_us = self._period_us()
         last_us = self.last_us.get(use.pid)
         self.last_us[use.pid] = use.time_us
         if last_us is None:
-            return period_us
+            return min(self.period_us, _FIRST_PERIOD_US)
         gap_us = use.time_us - last_us
         if 0 < gap_us <= _LONGEST_PERIOD_US:
             self.gaps_us.append(gap_us)
-        return gap_us if gap_us <= _PAUSE * period_us else period_us
-
-    def _period_us(self) -> float:
-        """A quarter of the gaps is shorter: those with a pause in them are the longer ones."""
-        if len(self.gaps_us) < _ENOUGH_GAPS:
-            return _FIRST_PERIOD_US
-        return float(sorted(self.gaps_us)[len(self.gaps_us) // 4])
+        if len(self.gaps_us) >= _ENOUGH_GAPS:
+            quarter_us = float(sorted(self.gaps_us)[len(self.gaps_us) // 4])
+            self.period_us = min(self.period_us, quarter_us)
+        return gap_us if gap_us <= _PAUSE * self.period_us else self.period_us
 
 
 def _share(use: Use) -> float:

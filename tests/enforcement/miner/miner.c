@@ -103,7 +103,7 @@ static struct {
 
 static int api_socket = -1;
 
-/* The API: T-Rex's summary, with the rate of the last ten seconds. */
+/* The API: T-Rex's summary, with the rate of the last ten seconds in which there was work. */
 
 enum { RATES = 41 };
 static const double RATE_STEP_S = 0.25;
@@ -138,17 +138,18 @@ static void *serve(void *unused)
         struct pollfd waiting = {.fd = api_socket, .events = POLLIN};
         int ready = poll(&waiting, 1, (int)(RATE_STEP_S * 1000));
         double now = now_s();
-        if (!count || now - seen[(count - 1) % RATES].at_s >= RATE_STEP_S) {
+        if (board->work && (!count || now - seen[(count - 1) % RATES].at_s >= RATE_STEP_S)) {
             seen[count % RATES].at_s = now;
             seen[count % RATES].work = board->work;
             count++;
         }
         unsigned oldest = count > RATES ? count % RATES : 0;
-        double span_s = now - seen[oldest].at_s;
-        uint64_t work = board->work - seen[oldest].work;
+        double span_s = count ? now - seen[oldest].at_s : 0;
+        uint64_t work = count ? board->work - seen[oldest].work : 0;
         if (ready > 0) {
             int client = accept4(api_socket, NULL, NULL, SOCK_CLOEXEC);
-            if (client >= 0) answer(client, span_s > 0 ? (uint64_t)((double)work / span_s) : 0, since_s);
+            uint64_t per_s = span_s > 0 ? (uint64_t)((double)work / span_s) : 0;
+            if (client >= 0) answer(client, per_s, since_s);
         }
     }
     return unused;
