@@ -114,7 +114,7 @@ class Lines:
         return self._pending_bytes > 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """All lines that ``chunk`` completes, oldest first, without those that are blank.
+        """All lines that ``chunk`` completes, oldest first.
 
         Raises:
             ProtocolError: A line is too long; the stream is then unusable and the connection has
@@ -130,7 +130,7 @@ class Lines:
         lines = [b"".join(self._pending), *whole]
         self._pending, self._pending_bytes = [rest], len(rest)
         self._check(max(map(len, lines)), len(rest))
-        return [line for line in lines if line.strip()]
+        return lines
 
     def _check(self, *lengths: int) -> None:
         if max(lengths) > self._max_bytes:

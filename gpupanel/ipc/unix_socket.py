@@ -17,8 +17,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from gpupanel.ipc.limits import STALL_S
-from gpupanel.ipc.transport import READ_BYTES, Endpoint, Peer, Service
-from gpupanel.model.errors import EndpointFailed, RequestDenied, ServiceUnreachable
+from gpupanel.ipc.transport import READ_BYTES, Endpoint, Peer
+from gpupanel.model.errors import EndpointFailed, RequestDenied
 
 assert sys.platform != "win32"
 
@@ -94,7 +94,7 @@ class SocketCaller(SocketStream):
             RequestDenied: It is gone already, lives in a container, or came to the control
                 endpoint and is not of its group: then somebody changed the permissions.
         """
-        pid, uid, _ = _credentials(self._socket)
+        pid, uid, _ = credentials(self._socket)
         is_control = self._endpoint is Endpoint.CONTROL
         if is_control and uid != os.geteuid() and self._gid not in _groups(self._socket):
             raise RequestDenied(f"you are not in the group {GROUP}")
@@ -156,7 +156,7 @@ class SocketDoor:
         """Nobody can connect before ``listen``, so nobody by the permissions of a moment."""
         self._listening.bind(os.fspath(self._path))
         if self._endpoint is Endpoint.READ_ONLY:
-            os.chmod(self._path, 0o666)
+            os.chmod(self._path, 0o666)  # noqa: S103 - this door is for everybody
         else:
             os.chown(self._path, -1, os.getegid() if self._gid is None else self._gid)
             os.chmod(self._path, 0o600 if self._gid is None else 0o660)
@@ -176,8 +176,7 @@ def open_doors(directory: Path, gid: int | None = None) -> list[SocketDoor]:
     gid = group_id() if gid is None else gid
     doors: list[SocketDoor] = []
     try:
-        for endpoint in (Endpoint.READ_ONLY, Endpoint.CONTROL):
-            doors.append(SocketDoor(directory, endpoint, gid))
+        doors.extend(SocketDoor(directory, one, gid) for one in NAMES)
     except EndpointFailed:
         for door in doors:
             door.shut()
@@ -194,63 +193,6 @@ def group_id() -> int | None:
         return grp.getgrnam(GROUP).gr_gid
     except KeyError:
         return None
-
-
-def connect(service: Service) -> tuple[socket.socket, Endpoint] | None:
-    """A connection to the service, by the strongest door that is open to this process.
-
-    Returns:
-        None where there is no service.
-
-    Raises:
-        ServiceUnreachable: Something answers there that is not the service.
-    """
-    for endpoint in (Endpoint.CONTROL, Endpoint.READ_ONLY):
-        connected = socket.socket(socket.AF_UNIX)
-        try:
-            connected.connect(os.fspath(service.run_dir / NAMES[endpoint]))
-        except OSError:
-            connected.close()
-            continue
-        try:
-            check_is_service(connected, service)
-        except ServiceUnreachable:
-            connected.close()
-            raise
-        return connected, endpoint
-    return None
-
-
-def endpoints(service: Service) -> list[tuple[Endpoint, Path]]:
-    """Those that this process may connect to, strongest first."""
-    paths = [(one, service.run_dir / NAMES[one]) for one in (Endpoint.CONTROL, Endpoint.READ_ONLY)]
-    return [(one, path) for one, path in paths if os.access(path, os.W_OK)]
-
-
-def check_is_service(connected: socket.socket, service: Service) -> None:
-    """Who listens at the other end of a connection that we made.
-
-    Raises:
-        ServiceUnreachable: It is not the service.
-    """
-    uid = _credentials(connected)[1]
-    if uid != service.uid:
-        raise ServiceUnreachable(
-            f"in {service.run_dir} answers user {uid}, and not the service: ask your administrator"
-        )
-
-
-def check_descriptor(descriptor: int, service: Service) -> None:
-    """``check_is_service`` of a descriptor that somebody else keeps.
-
-    Raises:
-        ServiceUnreachable: It is not the service, or not connected.
-    """
-    try:
-        with closing(socket.socket(fileno=os.dup(descriptor))) as same:
-            check_is_service(same, service)
-    except OSError as reason:
-        raise ServiceUnreachable(f"the service has gone: {reason}") from None
 
 
 def _check_directory(directory: Path) -> None:
@@ -283,7 +225,7 @@ def _remove_stale(path: Path) -> None:
     raise EndpointFailed(f"another service answers at {path}: stop it first")
 
 
-def _credentials(connected: socket.socket) -> tuple[int, int, int]:
+def credentials(connected: socket.socket) -> tuple[int, int, int]:
     """Pid, user and group of the other end when it connected, or listened."""
     raw = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, gid = _CREDENTIALS.unpack(raw)
@@ -293,7 +235,7 @@ def _credentials(connected: socket.socket) -> tuple[int, int, int]:
 def _groups(connected: socket.socket) -> frozenset[int]:
     """All of the other end when it connected."""
     raw = connected.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES)
-    return frozenset(memoryview(raw).cast("I")) | {_credentials(connected)[2]}
+    return frozenset(memoryview(raw).cast("I")) | {credentials(connected)[2]}
 
 
 def _still_runs(connected: socket.socket, pid: int, started: int) -> bool:

@@ -86,15 +86,17 @@ def offered(methods: Mapping[str, Method], peer: Peer) -> dict[str, Method]:
     Raises:
         KeyError: A method has no rule.
     """
-    return {name: partial(_call, name, method, peer) for name, method in methods.items()
-            if RULES[name]}  # fmt: skip
+    return {
+        name: partial(_call, name, RULES[name], method, peer) for name, method in methods.items()
+    }
 
 
-def _call(name: str, method: Method, peer: Peer, params: Mapping[str, Any]) -> Mapping[str, Any]:
-    rule = RULES[name]
+def _call(
+    name: str, rule: Rule, method: Method, peer: Peer, params: Mapping[str, Any]
+) -> Mapping[str, Any]:
     if peer.endpoint not in rule.endpoints:
         doors = " or ".join(sorted(one.value for one in rule.endpoints))
         raise RequestDenied(f"{name} is not for the {peer.endpoint.value} endpoint, but {doors}")
     if unknown := params.keys() - rule.params:
-        raise ValueError(f"no parameter of it is called {sorted(unknown)[0][:80]}")
+        raise ValueError(f"no parameter of it is called {min(unknown)[:80]}")
     return method(params)

@@ -78,8 +78,10 @@ class Objectors:
     def everyone(cls, directory: Path) -> Objectors:
         """Every user, in a file of the name ``UID.json`` each, which only this process writes."""
         files = {path.stem: path for path in directory.glob("*.json")}
-        known = {int(uid): Objections(path) for uid, path in files.items() if uid.isdecimal()}
-        return cls(dict(known), directory)
+        known: dict[int | None, Objections] = {
+            int(uid): Objections(path) for uid, path in files.items() if uid.isdecimal()
+        }
+        return cls(known, directory)
 
     @property
     def programs(self) -> frozenset[tuple[int | None, str]]:

@@ -185,7 +185,8 @@ def test_a_real_worker_is_known_for_what_it_is() -> None:
         found = reader.parent(worker.pid)
         assert found is not None
         sample = replace(SAMPLE, pid=worker.pid, started=found[1])
-        judging.methods_for(parent(), lambda: View(None, True))["declare"]({"pid": worker.pid, "workload": "mining.ethash"})
+        methods = judging.methods_for(parent(), lambda: View(None, True))
+        methods["declare"]({"pid": worker.pid, "workload": "mining.ethash"})
         judging.offer([sample], Snapshot(1.7e9, 1.0, ()))
         judging.wait_until_judged()
         (judged,) = judging.judged([sample])
