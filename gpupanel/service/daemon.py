@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gpupanel import __version__
 from gpupanel.backends.base import ProbeResult, ProbeState
 from gpupanel.backends.registry import Opened, open_backends
+from gpupanel.detection.detector import Key
 from gpupanel.ipc import protocol
 from gpupanel.ipc.limits import Account
 from gpupanel.ipc.server import Connection, Method
 from gpupanel.ipc.transport import Peer, Stream
-from gpupanel.model.errors import ProtocolError
+from gpupanel.model.errors import HoldFailed, ProtocolError
 from gpupanel.model.event import EventRecord
 from gpupanel.model.gpu import GpuInfo, ProcessSample, Reading, Sample, Snapshot, Unavailable
 from gpupanel.model.hold import Hold
 from gpupanel.model.metrics import METRICS
+from gpupanel.model.verdict import Verdict
 from gpupanel.policy.everyone import Policies
 from gpupanel.policy.sources import Sources, own_uid
 from gpupanel.sampling.history import History
@@ -32,7 +34,9 @@ from gpupanel.sampling.sampler import Sampler
 from gpupanel.sampling.store import Store
 from gpupanel.sampling.transitions import Transitions
 from gpupanel.service.authorization import offered
-from gpupanel.service.judging import Judging
+from gpupanel.service.enforcing import Enforcing
+from gpupanel.service.holding import Holding
+from gpupanel.service.judging import Facts, Judging
 from gpupanel.service.memory import Memory
 from gpupanel.service.objections import Objectors
 from gpupanel.service.views import View, view_of
@@ -57,6 +61,14 @@ PRIMING_S = 0.1
 
 GAP = Unavailable("no reading then")
 
+_HOLD_WORDS: Mapping[str, str] = {
+    "hold.applied": "is held",
+    "hold.changed": "is held differently",
+    "hold.released": "is not held any more",
+    "hold.failed": "cannot be held",
+    "hold.would": "would be held",
+}
+
 
 class Daemon:
     """One machine's GPUs and policy, offered over the protocol.
@@ -72,6 +84,7 @@ class Daemon:
         find_gpus: Callable[[], Opened] = open_backends,
         objections_file: Path | None = None,
         users_dir: Path | None = None,
+        holds_dir: Path | None = None,
     ) -> None:
         """Open nothing yet.
 
@@ -82,6 +95,7 @@ class Daemon:
             find_gpus: Opens the driver stacks, or a recording in their place.
             objections_file: Remembers which programs do not mine; None forgets at the end.
             users_dir: In the service, what each user said, instead: that, and wishes.
+            holds_dir: What is held is noted there; None holds nobody.
         """
         self._scope = scope
         self._policies = Policies(sources, users_dir)
@@ -100,7 +114,13 @@ class Daemon:
             Objectors.everyone(users_dir)
             if users_dir
             else Objectors.only(own_uid(), objections_file),
+            on_judged=self._on_judged,
+            on_excused=self._on_excused,
         )
+        self._holds_dir = holds_dir
+        self._holding: Holding | None = None
+        self._enforcing: Enforcing | None = None
+        self._hold_problem = ""
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._history = History()
@@ -122,6 +142,8 @@ class Daemon:
         self._judging.obey(self._policies.general, self._policies.of)
         self._sampler = Sampler(self._find_gpus())
         self._told_gpus = self._gpus({})
+        if self._holds_dir is not None:
+            self._begin_to_hold(self._holds_dir)
         self._judging.start()
         self._thread = threading.Thread(target=self._sample, name="sampler")
         self._thread.start()
@@ -140,6 +162,44 @@ class Daemon:
         self._stop.set()
         self._thread.join()
         self._judging.stop()
+        if self._holding is not None:
+            self._holding.stop()
+
+    def _begin_to_hold(self, folder: Path) -> None:
+        """Go on with what an earlier daemon held, as policy says now."""
+        try:
+            self._holding = Holding(folder, self._sampler.gpus, self._on_hold, self._on_hold_fault)
+        except HoldFailed as reason:
+            self._on_hold_fault(str(reason))
+            return
+        only = None if self._scope == "system" else own_uid()
+        enforcer = self._holding.enforcer
+        self._enforcing = Enforcing(enforcer, self._sampler.gpus, self._policies.of, only)
+        for resume in self._holding.carried.resumes:
+            self._enforcing.carry_on(resume)
+        for fault in self._holding.carried.faults:
+            self._on_hold_fault(fault)
+        enforcer.start()
+
+    def _on_judged(
+        self, samples: Sequence[ProcessSample], verdicts: Mapping[Key, Verdict], facts: Facts
+    ) -> None:
+        if self._enforcing is not None:
+            self._enforcing.judged(samples, verdicts, facts)
+
+    def _on_excused(self, processes: Collection[Key]) -> None:
+        if self._holding is not None:
+            self._holding.enforcer.release(processes)
+
+    def _on_hold(self, word: str, hold: Hold, text: str) -> None:
+        """On the enforcer's thread."""
+        said = f"{hold.name} (pid {hold.pid}) {_HOLD_WORDS[word]}: {text}"
+        gpu_id = hold.gpus[0] if len(hold.gpus) == 1 else None
+        self._on_event(EventRecord(time.time(), gpu_id, "mining", said))
+
+    def _on_hold_fault(self, text: str) -> None:
+        self._hold_problem = text
+        self._on_event(EventRecord(time.time(), None, "fault", text))
 
     def _sample(self) -> None:
         self._stop.wait(PRIMING_S)
@@ -169,6 +229,7 @@ class Daemon:
         for event in self._transitions.events(snapshot):
             self._on_event(event)
         self._look_at_processes(connections, snapshot)
+        self._tell_holds(connections)
         self._tell_news(connections)
         self._sampler.set_interval_s(_pace_s(connections))
 
@@ -214,20 +275,20 @@ class Daemon:
         hidden: Sequence[str],
     ) -> None:
         problem = self._judging.objectors.problem
-        why = [*hidden, problem] if problem else list(hidden)
+        why = [*hidden, *filter(None, (problem, self._hold_problem))]
         for connection in connections:
             if connection.shortest_interval_s("processes") is not None:
                 shown, others = self._view(connection.peer).processes(processes)
                 told = {"processes": [one.as_json() for one in shown], "hidden": [*why, *others]}
                 connection.publish("processes", "processes", told)
 
-    def tell_holds(self, holds: Sequence[Hold]) -> None:
-        """What is done to miners is new."""
-        self._holds = tuple(holds)
-        with self._lock:
-            connections = tuple(self._connections)
-        for connection in connections:
-            connection.publish("holds", "holds", self._holds_for(connection.peer))
+    def _tell_holds(self, connections: Sequence[Connection]) -> None:
+        """What is done to miners, while something is, and when that ended."""
+        holds = self._holding.enforcer.holds() if self._holding is not None else ()
+        before, self._holds = self._holds, holds
+        if holds != before:
+            for connection in connections:
+                connection.publish("holds", "holds", self._holds_for(connection.peer))
 
     def _holds_for(self, peer: Peer) -> Mapping[str, Any]:
         return {"holds": [one.as_json() for one in self._view(peer).holds(self._holds)]}

@@ -9,12 +9,13 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from gpupanel.detection.detector import Detector, Key, Reader
 from gpupanel.detection.own import OwnLoads
+from gpupanel.detection.reading.facts import ProcessFacts
 from gpupanel.detection.reading.proc_reader import ProcReader
 from gpupanel.detection.reading.psutil_reader import PsutilReader
 from gpupanel.detection.signatures import built_in
@@ -35,6 +36,10 @@ INTERVAL_S = 3.0
 
 PolicyOf = Callable[[int | None], EffectivePolicy]
 """What is in force for one user."""
+
+Facts = Callable[[Key], ProcessFacts | None]
+OnJudged = Callable[[Sequence[ProcessSample], Mapping[Key, Verdict], Facts], None]
+"""Takes who uses the GPUs, what is thought of each, and the way to what was read of them."""
 
 _BUS = ("pcie_rx_bytes_per_s", "pcie_tx_bytes_per_s")
 _TOLD: Mapping[Standing, str] = {
@@ -61,6 +66,8 @@ class Judging:
         objectors: Objectors | None = None,
         spawner: int | None = None,
         reader: Reader | None = None,
+        on_judged: OnJudged | None = None,
+        on_excused: Callable[[Collection[Key]], None] | None = None,
     ) -> None:
         """Look at nothing yet.
 
@@ -69,12 +76,16 @@ class Judging:
             objectors: Whose word counts and is kept; None for this user's, until the end.
             spawner: Whose children may be declared; None for this process's parent.
             reader: The way to the facts; None for that of this system.
+            on_judged: Given each round of verdicts, on the detection thread.
+            on_excused: Given the processes of a program that its user has just excused.
         """
         known = built_in()
         self._reader = reader or _reader_here()
         self._own = OwnLoads(os.getppid() if spawner is None else spawner, self._reader.parent)
         self._detector = Detector(self._reader, known, self._own)
         self._on_event = on_event
+        self._on_judged = on_judged
+        self._on_excused = on_excused
         self.objectors = objectors or Objectors.only(own_uid(), None)
         self._verdicts: Mapping[Key, Verdict] = {}
         self._uids: Mapping[Key, int | None] = {}
@@ -173,6 +184,8 @@ class Judging:
                 name = "".join(letter if letter.isprintable() else "?" for letter in sample.name)
                 text = f"{name} (pid {sample.pid}) {told}: {_strongest(verdict)}"
                 self._on_event(EventRecord(now_unix_s, sample.gpu_id, "mining", text))
+        if self._on_judged is not None:
+            self._on_judged(seen.samples, self._verdicts, self._detector.facts)
 
     def _take_policy(self) -> None:
         policy, self._policy = self._policy, None
@@ -215,7 +228,17 @@ class Judging:
                 "(mining.allow_user_verdicts), or its file could not be read"
             )
         self.objectors.add(peer.uid, verdict.content_sha256)
+        if self._on_excused is not None:
+            self._on_excused(self._running(peer.uid, verdict.content_sha256))
         return {}
+
+    def _running(self, uid: int | None, content_sha256: str) -> set[Key]:
+        """A user's processes of one program."""
+        return {
+            key
+            for key, verdict in self._verdicts.items()
+            if verdict.content_sha256 == content_sha256 and self._uids.get(key) == uid
+        }
 
     def _declare(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         workload = WORKLOAD_BY_NAME.get(str(params["workload"]))

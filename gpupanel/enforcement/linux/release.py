@@ -35,7 +35,9 @@ def thaw(trace: Trace) -> None:
         undo = _UNDO[trace["kind"]]
         undo(trace)
     except (KeyError, TypeError, ValueError) as reason:
-        raise HoldFailed(f"the note of a hold is damaged, so it cannot be undone: {reason}") from None
+        raise HoldFailed(
+            f"the note of a hold is damaged, so it cannot be undone: {reason}"
+        ) from None
 
 
 def restore(trace: Trace) -> None:
