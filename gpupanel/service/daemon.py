@@ -28,8 +28,9 @@ from gpupanel.sampling.ledger import HeldMinute, Ledger, set_by
 from gpupanel.sampling.sampler import Sampler
 from gpupanel.sampling.store import Store
 from gpupanel.sampling.transitions import Transitions
-from gpupanel.service.judging import Judging
+from gpupanel.service.judging import NOBODY, Judging
 from gpupanel.service.memory import Memory
+from gpupanel.service.turn import Turn
 
 TOPICS = {"snapshots", "gpus", "policy", "processes", "events"}
 
@@ -40,6 +41,9 @@ SHORTEST_INTERVAL_S = 0.1
 PROCESS_INTERVAL_S = 1.0
 LEDGER_INTERVAL_S = 10.0
 """Between two writes of the ledger; a crash loses so much of it."""
+
+SAMPLER_LIMIT_S = 20.0
+"""A driver that resets its card may keep one reading this long, not longer."""
 
 LONGEST_NOTE = 200
 SLACK_S = 0.05
@@ -84,8 +88,12 @@ class Daemon:
         self._next_memory_s = 0.0
         self._next_ledger_s = 0.0
         self._memory = Memory(store.path if store else None)
-        self._judging = Judging(self._on_event, objections_file)
+        spawner = None if scope == "user" else NOBODY
+        self._judging = Judging(self._on_event, objections_file, spawner)
+        self._sampler_turn = Turn("sampler", SAMPLER_LIMIT_S)
+        self.turns = (self._sampler_turn, self._judging.turn)
         self._stop = threading.Event()
+        self._policy_lock = threading.Lock()
         self._lock = threading.Lock()
         self._history = History()
         self._unix_offset_s = 0.0
@@ -102,8 +110,13 @@ class Daemon:
             "sleep": self._sleep,
         }
 
-    def start(self) -> None:
-        """Look for GPUs, read the policy, begin to sample."""
+    def start(self, on_turn: Callable[[], None] = lambda: None) -> None:
+        """Look for GPUs, read the policy, begin to sample.
+
+        Args:
+            on_turn: Called at every turn of the sampler.
+        """
+        self._on_turn = on_turn
         self._watch = generation.PolicyWatch(self._sources)
         self._effective = generation.load(self._sources)
         self._judging.obey(self._effective)
@@ -121,6 +134,23 @@ class Daemon:
         connection.serve()
         with self._lock:
             self._connections.remove(connection)
+
+    def read_policy(self) -> None:
+        """Read every source anew and tell who watches; any thread may call."""
+        with self._policy_lock:
+            self._effective = generation.load(self._sources)
+            self._judging.obey(self._effective)
+        with self._lock:
+            connections = tuple(self._connections)
+        for connection in connections:
+            connection.publish("policy", "policy", {"policy": self._policy({})})
+        text = f"the policy was read anew: {self._effective.state.value}"
+        self._on_event(EventRecord(time.time(), None, "policy", text))
+
+    def summary(self) -> str:
+        """What it does now, in one line."""
+        count = len(self._sampler.gpus())
+        return f"policy {self._effective.state.value}, {count} GPU{'' if count == 1 else 's'}"
 
     def stop(self) -> None:
         """End sampling and judging; returns when the threads have."""
@@ -158,6 +188,8 @@ class Daemon:
         self._look_at_processes(connections, snapshot)
         self._tell_news(connections)
         self._sampler.set_interval_s(_pace_s(connections))
+        self._sampler_turn.take()
+        self._on_turn()
 
     def _remember(self, snapshot: Snapshot) -> None:
         """On disk, one snapshot a second however fast somebody watches."""
@@ -215,12 +247,7 @@ class Daemon:
             for connection in connections:
                 connection.publish("gpus", "gpus", gpus)
         if self._watch.changed():
-            self._effective = generation.load(self._sources)
-            self._judging.obey(self._effective)
-            for connection in connections:
-                connection.publish("policy", "policy", {"policy": self._policy({})})
-            text = f"the policy was read anew: {self._effective.state.value}"
-            self._on_event(EventRecord(time.time(), None, "policy", text))
+            self.read_policy()
 
     def _hello(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         if params["protocol"] != protocol.PROTOCOL_VERSION:

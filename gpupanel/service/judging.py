@@ -26,10 +26,17 @@ from gpupanel.model.gpu import GpuId, ProcessSample, Snapshot, Unavailable
 from gpupanel.model.verdict import Standing, Verdict
 from gpupanel.policy.resolve import EffectivePolicy
 from gpupanel.service.objections import Objections
+from gpupanel.service.turn import Turn
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 
 INTERVAL_S = 3.0
 """Between two looks; a miner that is known is found at the second."""
+
+NOBODY = -1
+"""Has no children. The service's own parent is init, and so is that of every orphan."""
+
+LIMIT_S = 60.0
+"""Between two looks on a machine that is well, whatever its disks do."""
 
 _BUS = ("pcie_rx_bytes_per_s", "pcie_tx_bytes_per_s")
 _TOLD: Mapping[Standing, str] = {
@@ -77,6 +84,7 @@ class Judging:
         self._turn = threading.Condition()
         self._is_judging = self._stopped = False
         self._next_look_s = 0.0
+        self.turn = Turn("detection", LIMIT_S)
         self.methods: Mapping[str, Method] = {
             "explain": self._explain,
             "object": self._object,
@@ -137,6 +145,7 @@ class Judging:
                     return
                 self._is_judging = True
             self._judge(seen)
+            self.turn.take()
             with self._turn:
                 self._is_judging = False
                 self._turn.notify_all()
