@@ -52,5 +52,5 @@ mkdir "$group"
         "$0" --inside "$2"
 ) &
 child=$!
-wait "$child" || wait "$child" || true # TERM ends the first
+while kill -0 "$child" 2>/dev/null; do wait "$child" || true; done # TERM ends a wait too
 find "$group" -depth -type d -exec rmdir {} +

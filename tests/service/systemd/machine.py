@@ -97,7 +97,10 @@ class Machine:
         _prepare(place / "files")
         (place / "host").mkdir()
         began_s = time.monotonic()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told,
+            (place / "log").open("wb") as log,
+        ):
             told.bind(str(place / "host" / "notify"))
             told.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             told.settimeout(BOOT_S)
@@ -105,9 +108,12 @@ class Machine:
                 [
                     *("unshare", "--mount", "setpriv", "--pdeathsig", "TERM", "--"),
                     *(Path(__file__).with_name("boot.sh"), f"gpupanel-test-{os.getpid()}", place),
-                ]
+                ],
+                # Whoever ends the tests' whole group leaves it time to clean up.
+                start_new_session=True,
+                stderr=log,
             )
-            self._init_pid = _sender_of_ready(told)
+            self._init_pid = _sender_of_ready(told, self._booting, place)
         self.boot_s = time.monotonic() - began_s
 
     def run(
@@ -165,14 +171,19 @@ class Machine:
         return (*entering, "setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--")
 
 
-def _sender_of_ready(told: socket.socket) -> int:
+def _sender_of_ready(told: socket.socket, booting: subprocess.Popen[bytes], place: Path) -> int:
     """Number, here, of the process that says that it is ready."""
-    while True:
-        text, ancillary, _, _ = told.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
-        if b"READY=1" in text.split(b"\n"):
-            ((_, _, credentials),) = ancillary
-            pid: int = _CREDENTIALS.unpack(credentials[: _CREDENTIALS.size])[0]
-            return pid
+    try:
+        while True:
+            text, ancillary, _, _ = told.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
+            if b"READY=1" in text.split(b"\n"):
+                ((_, _, credentials),) = ancillary
+                pid: int = _CREDENTIALS.unpack(credentials[: _CREDENTIALS.size])[0]
+                return pid
+    except TimeoutError:
+        booting.terminate()
+        booting.wait()
+        raise AssertionError(f"systemd did not boot: {(place / 'log').read_text()}") from None
 
 
 def _prepare(files: Path) -> None:
