@@ -75,12 +75,9 @@ def _deadman(arguments: list[str]) -> int:
 
 
 def _service(arguments: list[str]) -> int:
-    del arguments
-    sys.stderr.write(
-        "gpupaneld: the system service is not part of this version. The window and gpupanelctl "
-        "start their own agent, which applies your policy to your own loads.\n"
-    )
-    return 7
+    from gpupanel.service.system import main
+
+    return main(arguments)
 
 
 _ROLES: Mapping[str, Callable[[list[str]], int]] = {

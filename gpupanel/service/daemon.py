@@ -27,7 +27,6 @@ from gpupanel.model.hold import Hold
 from gpupanel.model.metrics import METRICS
 from gpupanel.model.verdict import Verdict
 from gpupanel.policy.everyone import Policies
-from gpupanel.policy.sources import Sources, own_uid
 from gpupanel.sampling.history import History
 from gpupanel.sampling.ledger import HeldMinute, Ledger, set_by
 from gpupanel.sampling.sampler import Sampler
@@ -36,9 +35,10 @@ from gpupanel.sampling.transitions import Transitions
 from gpupanel.service.authorization import offered
 from gpupanel.service.enforcing import Enforcing
 from gpupanel.service.holding import Holding
-from gpupanel.service.judging import Facts, Judging
+from gpupanel.service.judging import NOBODY, Facts, Judging
 from gpupanel.service.memory import Memory
-from gpupanel.service.objections import Objectors
+from gpupanel.service.scope import Scope
+from gpupanel.service.turn import Turn
 from gpupanel.service.views import View, view_of
 from gpupanel.service.wishes import Wishes
 
@@ -51,6 +51,9 @@ SHORTEST_INTERVAL_S = 0.1
 PROCESS_INTERVAL_S = 1.0
 LEDGER_INTERVAL_S = 10.0
 """Between two writes of the ledger; a crash loses so much of it."""
+
+SAMPLER_LIMIT_S = 20.0
+"""A driver that resets its card may keep one reading this long, not longer."""
 
 LONGEST_NOTE = 200
 SLACK_S = 0.05
@@ -78,28 +81,20 @@ class Daemon:
 
     def __init__(
         self,
-        scope: str,
-        sources: Sources,
+        scope: Scope,
         store: Store | None = None,
         find_gpus: Callable[[], Opened] = open_backends,
-        objections_file: Path | None = None,
-        users_dir: Path | None = None,
-        holds_dir: Path | None = None,
     ) -> None:
         """Open nothing yet.
 
         Args:
-            scope: ``user`` or ``system``.
-            sources: Where policy is read from.
+            scope: Where to read and write, and on whom to act.
             store: Remembers on disk; None forgets at the end.
             find_gpus: Opens the driver stacks, or a recording in their place.
-            objections_file: Remembers which programs do not mine; None forgets at the end.
-            users_dir: In the service, what each user said, instead: that, and wishes.
-            holds_dir: What is held is noted there; None holds nobody.
         """
         self._scope = scope
-        self._policies = Policies(sources, users_dir)
-        self._wishes = Wishes(self._policies, self._on_wish) if users_dir else None
+        self._policies = Policies(scope.sources, scope.users_dir)
+        self._wishes = Wishes(self._policies, self._on_wish) if scope.users_dir else None
         self._holds: tuple[Hold, ...] = ()
         self._store = store
         self._find_gpus = find_gpus
@@ -110,17 +105,14 @@ class Daemon:
         self._next_ledger_s = 0.0
         self._memory = Memory(store.path if store else None)
         self._judging = Judging(
-            self._on_event,
-            Objectors.everyone(users_dir)
-            if users_dir
-            else Objectors.only(own_uid(), objections_file),
-            on_judged=self._on_judged,
-            on_excused=self._on_excused,
-        )
-        self._holds_dir = holds_dir
+            self._on_event, scope.objectors(), None if scope.name == "user" else NOBODY,
+            on_judged=self._on_judged, on_excused=self._on_excused,
+        )  # fmt: skip
         self._holding: Holding | None = None
         self._enforcing: Enforcing | None = None
         self._hold_problem = ""
+        self._sampler_turn = Turn("sampler", SAMPLER_LIMIT_S)
+        self.turns = (self._sampler_turn, self._judging.turn)
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._history = History()
@@ -136,14 +128,19 @@ class Daemon:
             "sleep": self._sleep,
         }
 
-    def start(self) -> None:
-        """Look for GPUs, read the policy, begin to sample."""
+    def start(self, beat: Callable[[], None] = lambda: None) -> None:
+        """Look for GPUs, read the policy, begin to sample, to judge and to hold.
+
+        Args:
+            beat: Called at every turn of the thread that holds.
+        """
+        self._beat = beat
         self._policies.load()
         self._judging.obey(self._policies.general, self._policies.of)
         self._sampler = Sampler(self._find_gpus())
         self._told_gpus = self._gpus({})
-        if self._holds_dir is not None:
-            self._begin_to_hold(self._holds_dir)
+        if self._scope.holds_dir is not None:
+            self._begin_to_hold(self._scope.holds_dir)
         self._judging.start()
         self._thread = threading.Thread(target=self._sample, name="sampler")
         self._thread.start()
@@ -157,6 +154,23 @@ class Daemon:
         with self._lock:
             self._connections.remove(connection)
 
+    def read_policy(self) -> None:
+        """Read every source anew and tell who watches; any thread may call."""
+        self._policies.load()
+        self._judging.obey(self._policies.general, self._policies.of)
+        with self._lock:
+            connections = tuple(self._connections)
+        self._tell_policy(connections)
+        text = f"the policy was read anew: {self._policies.general.state.value}"
+        self._on_event(EventRecord(time.time(), None, "policy", text))
+
+    def summary(self) -> str:
+        """What it does now, in one line."""
+        count = len(self._sampler.gpus())
+        return (
+            f"policy {self._policies.general.state.value}, {count} GPU{'' if count == 1 else 's'}"
+        )
+
     def stop(self) -> None:
         """End sampling and judging; returns when the threads have."""
         self._stop.set()
@@ -168,13 +182,14 @@ class Daemon:
     def _begin_to_hold(self, folder: Path) -> None:
         """Go on with what an earlier daemon held, as policy says now."""
         try:
-            self._holding = Holding(folder, self._sampler.gpus, self._on_hold, self._on_hold_fault)
+            self._holding = Holding(
+                folder, self._sampler.gpus, self._on_hold, self._on_hold_fault, self._beat
+            )
         except HoldFailed as reason:
             self._on_hold_fault(str(reason))
             return
-        only = None if self._scope == "system" else own_uid()
-        enforcer = self._holding.enforcer
-        self._enforcing = Enforcing(enforcer, self._sampler.gpus, self._policies.of, only)
+        enforcer, gpus = self._holding.enforcer, self._sampler.gpus
+        self._enforcing = Enforcing(enforcer, gpus, self._policies.of, self._scope.acts_on_uid)
         for resume in self._holding.carried.resumes:
             self._enforcing.carry_on(resume)
         for fault in self._holding.carried.faults:
@@ -232,6 +247,9 @@ class Daemon:
         self._tell_holds(connections)
         self._tell_news(connections)
         self._sampler.set_interval_s(_pace_s(connections))
+        self._sampler_turn.take()
+        if self._holding is None:
+            self._beat()
 
     def _remember(self, snapshot: Snapshot) -> None:
         """On disk, one snapshot a second however fast somebody watches."""
@@ -332,11 +350,7 @@ class Daemon:
             for connection in connections:
                 connection.publish("gpus", "gpus", gpus)
         if self._policies.changed():
-            self._policies.load()
-            self._judging.obey(self._policies.general, self._policies.of)
-            self._tell_policy(connections)
-            text = f"the policy was read anew: {self._policies.general.state.value}"
-            self._on_event(EventRecord(time.time(), None, "policy", text))
+            self.read_policy()
 
     def _hello(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         if params["protocol"] != protocol.PROTOCOL_VERSION:
@@ -347,7 +361,7 @@ class Daemon:
         return {
             "protocol": protocol.PROTOCOL_VERSION,
             "version": __version__,
-            "scope": self._scope,
+            "scope": self._scope.name,
         }
 
     def _gpus(self, params: Mapping[str, Any]) -> Mapping[str, Any]:

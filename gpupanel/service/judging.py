@@ -28,6 +28,7 @@ from gpupanel.model.verdict import Standing, Verdict
 from gpupanel.policy.resolve import EffectivePolicy
 from gpupanel.policy.sources import own_uid
 from gpupanel.service.objections import Objectors
+from gpupanel.service.turn import Turn
 from gpupanel.service.views import View
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 
@@ -40,6 +41,12 @@ PolicyOf = Callable[[int | None], EffectivePolicy]
 Facts = Callable[[Key], ProcessFacts | None]
 OnJudged = Callable[[Sequence[ProcessSample], Mapping[Key, Verdict], Facts], None]
 """Takes who uses the GPUs, what is thought of each, and the way to what was read of them."""
+
+NOBODY = -1
+"""Has no children. The service's own parent is init, and so is that of every orphan."""
+
+LIMIT_S = 60.0
+"""Between two looks on a machine that is well, whatever its disks do."""
 
 _BUS = ("pcie_rx_bytes_per_s", "pcie_tx_bytes_per_s")
 _TOLD: Mapping[Standing, str] = {
@@ -95,6 +102,7 @@ class Judging:
         self._turn = threading.Condition()
         self._is_judging = self._stopped = False
         self._next_look_s = 0.0
+        self.turn = Turn("detection", LIMIT_S)
 
     def methods_for(self, peer: Peer, view: Callable[[], View]) -> Mapping[str, Method]:
         """What one client may ask, who sees what ``view`` gives at that time."""
@@ -164,6 +172,7 @@ class Judging:
                     return
                 self._is_judging = True
             self._judge(seen)
+            self.turn.take()
             with self._turn:
                 self._is_judging = False
                 self._turn.notify_all()
