@@ -1,4 +1,4 @@
-"""A foreign miner, its neighbour, and our own load: real programs, and what the agent calls them."""
+"""A foreign miner, its neighbour and our own load: real programs, and what the agent calls them."""
 
 from __future__ import annotations
 
@@ -63,23 +63,24 @@ def test_a_foreign_miner_is_known_within_seconds(agent: Client) -> None:
     }
 
 
-def test_one_that_works_in_a_child_is_told_from_its_neighbour_and_from_our_own_load(
-    agent: Client,
-) -> None:
-    run = Run("mining.sha256d", CPU_ID, 60.0)
-    runner = Runner(run, lambda event: None)
+def test_one_that_works_in_a_child_is_told_from_its_neighbour(agent: Client) -> None:
     with miner("--child") as parted, neighbour() as honest:
-        runner.start()
-        try:
-            agent.call("declare", {"pid": runner.pid, "workload": run.workload})
-            worker = parted.wait_until_at_work().pid
-            mining = known_as(agent, worker, Standing.MINING)
-            clear = known_as(agent, honest.process.pid, Standing.CLEAR)
-            own = known_as(agent, runner.pid, Standing.OWN)
-        finally:
-            runner.stop()
-            runner.close()
+        worker = parted.wait_until_at_work().pid
+        mining = known_as(agent, worker, Standing.MINING)
+        clear = known_as(agent, honest.process.pid, Standing.CLEAR)
     assert worker != parted.process.pid
     assert mining["utilization_percent"] > 1
     assert (clear["name"], clear["class"]) == ("heat2d", ProcessClass.UNKNOWN.value)
+
+
+def test_our_own_load_is_listed_as_what_it_is(agent: Client) -> None:
+    run = Run("mining.sha256d", CPU_ID, 60.0)
+    runner = Runner(run, lambda event: None)
+    runner.start()
+    try:
+        agent.call("declare", {"pid": runner.pid, "workload": run.workload})
+        own = known_as(agent, runner.pid, Standing.OWN)
+    finally:
+        runner.stop()
+        runner.close()
     assert (own["gpu"], own["class"], own["posterior"]) == (CPU_ID, "mining", 1.0)
