@@ -67,13 +67,17 @@ def _probe(arguments: list[str]) -> int:
     return main(arguments)
 
 
-def _service(arguments: list[str]) -> int:
+def _deadman(arguments: list[str]) -> int:
     del arguments
-    sys.stderr.write(
-        "gpupaneld: the system service is not part of this version. The window and gpupanelctl "
-        "start their own agent, which applies your policy to your own loads.\n"
-    )
-    return 7
+    from gpupanel.enforcement.deadman_child import main
+
+    return main()
+
+
+def _service(arguments: list[str]) -> int:
+    from gpupanel.service.system import main
+
+    return main(arguments)
 
 
 _ROLES: Mapping[str, Callable[[list[str]], int]] = {
@@ -82,6 +86,7 @@ _ROLES: Mapping[str, Callable[[list[str]], int]] = {
     "worker": _worker,
     "selftest": _selftest,
     "probe": _probe,
+    "deadman": _deadman,
     "service": _service,
 }
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection
-from typing import Protocol
 
-from gpupanel.enforcement.cell import Cell, ProcessKey
+from gpupanel.enforcement.cell import Cell
+from gpupanel.enforcement.gpu_time import Meter
 from gpupanel.model.gpu import Reading, Unavailable
 from gpupanel.policy.limiter import MAX_HOLD_S, Limiter
 
@@ -50,26 +49,6 @@ _MOST_AT_ONCE_S = 30.0
 
 _BREATH_S = 0.01
 """Let through after the longest hold, for connections that must be answered."""
-
-
-class Meter(Protocol):
-    """What counts GPU time; ``gpu_time`` has one for each kind of driver.
-
-    Attributes:
-        capacity: GPU seconds a second, all of its devices together: one each.
-    """
-
-    capacity: float
-
-    def admit(self, processes: Collection[ProcessKey], whole_life: bool) -> None:
-        """Count these too; with ``whole_life``, what they used before as well."""
-
-    def used_s(self, cell: Cell, now_s: float) -> float:
-        """GPU seconds that the cell used so far; never falls.
-
-        Raises:
-            HoldFailed: It cannot be read now.
-        """
 
 
 class Pace:

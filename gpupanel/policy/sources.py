@@ -164,6 +164,17 @@ class UserSource:
 
 
 @dataclass(frozen=True, slots=True)
+class NoUser:
+    """In place of a user's wishes in the service, which opens no file of a user's."""
+
+    path: Path = Path(os.devnull)
+
+    def read(self) -> Reading:
+        """Nothing, without a look."""
+        return Reading()
+
+
+@dataclass(frozen=True, slots=True)
 class ExtraSource:
     """A file that somebody names for one call. It can only tighten, so anybody's will do."""
 
@@ -193,7 +204,7 @@ def named_file(path: Path) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """All that is read on one machine for one user.
+    """All that is read on one machine for one user, or by the service.
 
     Attributes:
         state_dir: Where the last good policy is remembered; made when needed.
@@ -202,7 +213,7 @@ class Sources:
     """
 
     machine: MachineSource
-    user: UserSource
+    user: UserSource | NoUser
     state_dir: Path
     asker: Asker = NOBODY
     registry: RegistrySource | None = None
@@ -223,6 +234,14 @@ class Sources:
             paths.user_state_dir() / "policy",
             this_user(),
             _registry(),
+        )
+
+    @classmethod
+    def of_machine(cls) -> Sources:
+        """Those of the service: places that are constants, and nobody's wishes."""
+        state_dir = paths.machine_state_dir() / "policy"
+        return cls(
+            MachineSource(paths.machine_policy_dirs()), NoUser(), state_dir, NOBODY, _registry()
         )
 
 

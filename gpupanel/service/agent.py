@@ -11,13 +11,14 @@ import os
 import sys
 from pathlib import Path
 
-from gpupanel import children, paths
+from gpupanel import children
 from gpupanel.backends.registry import Opened
 from gpupanel.backends.replay import ReplayBackend
+from gpupanel.ipc.transport import PipeStream, parent
 from gpupanel.model.errors import BackendError
-from gpupanel.policy.sources import Sources
 from gpupanel.sampling.store import Store
 from gpupanel.service.daemon import Daemon
+from gpupanel.service.scope import looking_scope, user_scope
 
 
 def main(arguments: list[str]) -> int:
@@ -37,16 +38,17 @@ def main(arguments: list[str]) -> int:
     except BackendError as error:
         sys.stderr.write(f"gpupanel: {error}\n")
         return 1
-    daemon.serve(sys.stdin.buffer, writer)
+    daemon.serve(PipeStream(sys.stdin.buffer, writer), parent())
     daemon.stop()
     return 0
 
 
 def _watching(forget: bool) -> Daemon:
     """This machine, remembered in the user's history unless a command only wants a look."""
-    store = None if forget else Store(paths.user_history_file())
-    objections = paths.user_objections_file()
-    return Daemon("user", Sources.installed(), store, objections_file=objections)
+    if forget:
+        return Daemon(looking_scope())
+    scope = user_scope()
+    return Daemon(scope, Store(scope.history_file))
 
 
 def _replaying(recording: Path) -> Daemon:
@@ -58,4 +60,4 @@ def _replaying(recording: Path) -> Daemon:
     backend = ReplayBackend(recording)
     result = backend.probe()
     opened = Opened(backends=(backend,), unopened=(), results=(result,))
-    return Daemon("user", Sources.installed(), find_gpus=lambda: opened)
+    return Daemon(looking_scope(), find_gpus=lambda: opened)

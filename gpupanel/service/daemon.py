@@ -8,30 +8,41 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from gpupanel import __version__
 from gpupanel.backends.base import ProbeResult, ProbeState
 from gpupanel.backends.registry import Opened, open_backends
+from gpupanel.detection.detector import Key
 from gpupanel.ipc import protocol
+from gpupanel.ipc.limits import Account
 from gpupanel.ipc.server import Connection, Method
-from gpupanel.model.errors import ProtocolError
+from gpupanel.ipc.transport import Peer, Stream
+from gpupanel.model.errors import HoldFailed, ProtocolError
 from gpupanel.model.event import EventRecord
 from gpupanel.model.gpu import GpuInfo, ProcessSample, Reading, Sample, Snapshot, Unavailable
+from gpupanel.model.hold import Hold
 from gpupanel.model.metrics import METRICS
-from gpupanel.policy import generation
-from gpupanel.policy.sources import Sources
+from gpupanel.model.verdict import Verdict
+from gpupanel.policy.everyone import Policies
 from gpupanel.sampling.history import History
 from gpupanel.sampling.ledger import HeldMinute, Ledger, set_by
 from gpupanel.sampling.sampler import Sampler
 from gpupanel.sampling.store import Store
 from gpupanel.sampling.transitions import Transitions
-from gpupanel.service.judging import Judging
+from gpupanel.service.authorization import offered
+from gpupanel.service.enforcing import Enforcing
+from gpupanel.service.holding import Holding
+from gpupanel.service.judging import NOBODY, Facts, Judging
 from gpupanel.service.memory import Memory
+from gpupanel.service.scope import Scope
+from gpupanel.service.turn import Turn
+from gpupanel.service.views import View, view_of
+from gpupanel.service.wishes import Wishes
 
-TOPICS = {"snapshots", "gpus", "policy", "processes", "events"}
+TOPICS = {"snapshots", "gpus", "policy", "processes", "events", "holds"}
 
 HISTORY_INTERVAL_S = 1.0
 """The pace when nobody asks for a faster one; history has one point per second."""
@@ -40,6 +51,9 @@ SHORTEST_INTERVAL_S = 0.1
 PROCESS_INTERVAL_S = 1.0
 LEDGER_INTERVAL_S = 10.0
 """Between two writes of the ledger; a crash loses so much of it."""
+
+SAMPLER_LIMIT_S = 20.0
+"""A driver that resets its card may keep one reading this long, not longer."""
 
 LONGEST_NOTE = 200
 SLACK_S = 0.05
@@ -50,6 +64,14 @@ PRIMING_S = 0.1
 
 GAP = Unavailable("no reading then")
 
+_HOLD_WORDS: Mapping[str, str] = {
+    "hold.applied": "is held",
+    "hold.changed": "is held differently",
+    "hold.released": "is not held any more",
+    "hold.failed": "cannot be held",
+    "hold.would": "would be held",
+}
+
 
 class Daemon:
     """One machine's GPUs and policy, offered over the protocol.
@@ -59,23 +81,21 @@ class Daemon:
 
     def __init__(
         self,
-        scope: str,
-        sources: Sources,
+        scope: Scope,
         store: Store | None = None,
         find_gpus: Callable[[], Opened] = open_backends,
-        objections_file: Path | None = None,
     ) -> None:
         """Open nothing yet.
 
         Args:
-            scope: ``user`` or ``system``.
-            sources: Where policy is read from.
+            scope: Where to read and write, and on whom to act.
             store: Remembers on disk; None forgets at the end.
             find_gpus: Opens the driver stacks, or a recording in their place.
-            objections_file: Remembers which programs do not mine; None forgets at the end.
         """
         self._scope = scope
-        self._sources = sources
+        self._policies = Policies(scope.sources, scope.users_dir)
+        self._wishes = Wishes(self._policies, self._on_wish) if scope.users_dir else None
+        self._holds: tuple[Hold, ...] = ()
         self._store = store
         self._find_gpus = find_gpus
         self._transitions = Transitions()
@@ -84,7 +104,15 @@ class Daemon:
         self._next_memory_s = 0.0
         self._next_ledger_s = 0.0
         self._memory = Memory(store.path if store else None)
-        self._judging = Judging(self._on_event, objections_file)
+        self._judging = Judging(
+            self._on_event, scope.objectors(), None if scope.name == "user" else NOBODY,
+            on_judged=self._on_judged, on_excused=self._on_excused,
+        )  # fmt: skip
+        self._holding: Holding | None = None
+        self._enforcing: Enforcing | None = None
+        self._hold_problem = ""
+        self._sampler_turn = Turn("sampler", SAMPLER_LIMIT_S)
+        self.turns = (self._sampler_turn, self._judging.turn)
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._history = History()
@@ -94,39 +122,99 @@ class Daemon:
             "hello": self._hello,
             "gpus": self._gpus,
             "history": self._history_of,
-            "policy": self._policy,
             "limits": self._limits,
             "note": self._note,
             **self._memory.methods,
-            **self._judging.methods,
             "sleep": self._sleep,
         }
 
-    def start(self) -> None:
-        """Look for GPUs, read the policy, begin to sample."""
-        self._watch = generation.PolicyWatch(self._sources)
-        self._effective = generation.load(self._sources)
-        self._judging.obey(self._effective)
+    def start(self, beat: Callable[[], None] = lambda: None) -> None:
+        """Look for GPUs, read the policy, begin to sample, to judge and to hold.
+
+        Args:
+            beat: Called at every turn of the thread that holds.
+        """
+        self._beat = beat
+        self._policies.load()
+        self._judging.obey(self._policies.general, self._policies.of)
         self._sampler = Sampler(self._find_gpus())
         self._told_gpus = self._gpus({})
+        if self._scope.holds_dir is not None:
+            self._begin_to_hold(self._scope.holds_dir)
         self._judging.start()
         self._thread = threading.Thread(target=self._sample, name="sampler")
         self._thread.start()
 
-    def serve(self, reader: IO[bytes], writer: IO[bytes]) -> None:
-        """Answer one client until it leaves."""
-        connection = Connection(reader, writer, self._methods, TOPICS)
+    def serve(self, stream: Stream, peer: Peer, account: Account | None = None) -> None:
+        """Answer one client until it leaves; ``account`` is None for our parent."""
+        connection = Connection(stream, peer, self._methods_for(peer), TOPICS, account)
         with self._lock:
             self._connections.append(connection)
         connection.serve()
         with self._lock:
             self._connections.remove(connection)
 
+    def read_policy(self) -> None:
+        """Read every source anew and tell who watches; any thread may call."""
+        self._policies.load()
+        self._judging.obey(self._policies.general, self._policies.of)
+        with self._lock:
+            connections = tuple(self._connections)
+        self._tell_policy(connections)
+        text = f"the policy was read anew: {self._policies.general.state.value}"
+        self._on_event(EventRecord(time.time(), None, "policy", text))
+
+    def summary(self) -> str:
+        """What it does now, in one line."""
+        count = len(self._sampler.gpus())
+        return (
+            f"policy {self._policies.general.state.value}, {count} GPU{'' if count == 1 else 's'}"
+        )
+
     def stop(self) -> None:
         """End sampling and judging; returns when the threads have."""
         self._stop.set()
         self._thread.join()
         self._judging.stop()
+        if self._holding is not None:
+            self._holding.stop()
+
+    def _begin_to_hold(self, folder: Path) -> None:
+        """Go on with what an earlier daemon held, as policy says now."""
+        try:
+            self._holding = Holding(
+                folder, self._sampler.gpus, self._on_hold, self._on_hold_fault, self._beat
+            )
+        except HoldFailed as reason:
+            self._on_hold_fault(str(reason))
+            return
+        enforcer, gpus = self._holding.enforcer, self._sampler.gpus
+        self._enforcing = Enforcing(enforcer, gpus, self._policies.of, self._scope.acts_on_uid)
+        for resume in self._holding.carried.resumes:
+            self._enforcing.carry_on(resume)
+        for fault in self._holding.carried.faults:
+            self._on_hold_fault(fault)
+        enforcer.start()
+
+    def _on_judged(
+        self, samples: Sequence[ProcessSample], verdicts: Mapping[Key, Verdict], facts: Facts
+    ) -> None:
+        if self._enforcing is not None:
+            self._enforcing.judged(samples, verdicts, facts)
+
+    def _on_excused(self, processes: Collection[Key]) -> None:
+        if self._holding is not None:
+            self._holding.enforcer.release(processes)
+
+    def _on_hold(self, word: str, hold: Hold, text: str) -> None:
+        """On the enforcer's thread."""
+        said = f"{hold.name} (pid {hold.pid}) {_HOLD_WORDS[word]}: {text}"
+        gpu_id = hold.gpus[0] if len(hold.gpus) == 1 else None
+        self._on_event(EventRecord(time.time(), gpu_id, "mining", said))
+
+    def _on_hold_fault(self, text: str) -> None:
+        self._hold_problem = text
+        self._on_event(EventRecord(time.time(), None, "fault", text))
 
     def _sample(self) -> None:
         self._stop.wait(PRIMING_S)
@@ -156,8 +244,12 @@ class Daemon:
         for event in self._transitions.events(snapshot):
             self._on_event(event)
         self._look_at_processes(connections, snapshot)
+        self._tell_holds(connections)
         self._tell_news(connections)
         self._sampler.set_interval_s(_pace_s(connections))
+        self._sampler_turn.take()
+        if self._holding is None:
+            self._beat()
 
     def _remember(self, snapshot: Snapshot) -> None:
         """On disk, one snapshot a second however fast somebody watches."""
@@ -177,7 +269,8 @@ class Daemon:
         with self._lock:
             connections = tuple(self._connections)
         for connection in connections:
-            connection.publish("events", "event", {"event": event.as_json()})
+            if self._view(connection.peer).shows_event(event.kind):
+                connection.publish("events", "event", {"event": event.as_json()})
 
     def _look_at_processes(self, connections: tuple[Connection, ...], snapshot: Snapshot) -> None:
         """Looking at every process costs something: once a second while asked, else seldom."""
@@ -199,13 +292,55 @@ class Daemon:
         processes: Sequence[ProcessSample],
         hidden: Sequence[str],
     ) -> None:
-        problem = self._judging.objections.problem
-        params = {
-            "processes": [each.as_json() for each in processes],
-            "hidden": [*hidden, problem] if problem else list(hidden),
-        }
+        problem = self._judging.objectors.problem
+        why = [*hidden, *filter(None, (problem, self._hold_problem))]
         for connection in connections:
-            connection.publish("processes", "processes", params)
+            if connection.shortest_interval_s("processes") is not None:
+                shown, others = self._view(connection.peer).processes(processes)
+                told = {"processes": [one.as_json() for one in shown], "hidden": [*why, *others]}
+                connection.publish("processes", "processes", told)
+
+    def _tell_holds(self, connections: Sequence[Connection]) -> None:
+        """What is done to miners, while something is, and when that ended."""
+        holds = self._holding.enforcer.holds() if self._holding is not None else ()
+        before, self._holds = self._holds, holds
+        if holds != before:
+            for connection in connections:
+                connection.publish("holds", "holds", self._holds_for(connection.peer))
+
+    def _holds_for(self, peer: Peer) -> Mapping[str, Any]:
+        return {"holds": [one.as_json() for one in self._view(peer).holds(self._holds)]}
+
+    def _view(self, peer: Peer) -> View:
+        return view_of(peer, self._policies.of)
+
+    def _methods_for(self, peer: Peer) -> Mapping[str, Method]:
+        """All methods as one client may call them."""
+        personal: dict[str, Method] = {
+            "policy": lambda params: self._policies.of(peer.uid).as_json(),
+            "events": lambda params: self._events(self._view(peer), params),
+            "holds": lambda params: self._holds_for(peer),
+            **self._judging.methods_for(peer, lambda: self._view(peer)),
+            **(self._wishes.methods_for(peer) if self._wishes else {}),
+        }
+        return offered({**self._methods, **personal}, peer)
+
+    def _events(self, view: View, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        answer = self._methods["events"](params)
+        shown = [one for one in answer["events"] if view.shows_event(one["kind"])]
+        return {**answer, "events": shown}
+
+    def _on_wish(self, uid: int) -> None:
+        """A user wishes something else: it is in force, and told to him."""
+        self._judging.obey(self._policies.general, self._policies.of)
+        with self._lock:
+            connections = [one for one in self._connections if one.peer.uid == uid]
+        self._tell_policy(connections)
+
+    def _tell_policy(self, connections: Sequence[Connection]) -> None:
+        for connection in connections:
+            policy = self._policies.of(connection.peer.uid).as_json()
+            connection.publish("policy", "policy", {"policy": policy})
 
     def _tell_news(self, connections: tuple[Connection, ...]) -> None:
         """GPUs that came or went, and policy that changed."""
@@ -214,13 +349,8 @@ class Daemon:
             self._told_gpus = gpus
             for connection in connections:
                 connection.publish("gpus", "gpus", gpus)
-        if self._watch.changed():
-            self._effective = generation.load(self._sources)
-            self._judging.obey(self._effective)
-            for connection in connections:
-                connection.publish("policy", "policy", {"policy": self._policy({})})
-            text = f"the policy was read anew: {self._effective.state.value}"
-            self._on_event(EventRecord(time.time(), None, "policy", text))
+        if self._policies.changed():
+            self.read_policy()
 
     def _hello(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         if params["protocol"] != protocol.PROTOCOL_VERSION:
@@ -231,7 +361,7 @@ class Daemon:
         return {
             "protocol": protocol.PROTOCOL_VERSION,
             "version": __version__,
-            "scope": self._scope,
+            "scope": self._scope.name,
         }
 
     def _gpus(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -281,10 +411,6 @@ class Daemon:
         del params
         records = self._sampler.sleep_records()
         return {"sleep": {gpu_id: record.as_json() for gpu_id, record in records.items()}}
-
-    def _policy(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        del params
-        return self._effective.as_json()
 
 
 def _pace_s(connections: tuple[Connection, ...]) -> float:

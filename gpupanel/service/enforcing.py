@@ -13,22 +13,20 @@ from gpupanel.enforcement.target import Target, offender_from_json, target_from_
 from gpupanel.model.gpu import GpuId, GpuInfo, ProcessSample, Unavailable
 from gpupanel.model.verdict import ProcessClass, Standing, Verdict
 from gpupanel.policy.offender import Offender, treat
-from gpupanel.policy.resolve import EffectivePolicy
+from gpupanel.service.judging import Facts, PolicyOf
 
 _GUESTS = frozenset({ProcessClass.GAMING, ProcessClass.AI, ProcessClass.RENDERING})
 _AT_WORK_PERCENT = 5.0
 
-Facts = Callable[[Key], ProcessFacts | None]
-
 
 class Enforcing:
-    """Belongs to the detection thread, but for ``obey``."""
+    """Belongs to the detection thread."""
 
     def __init__(
         self,
         enforcer: Enforcer,
         gpus: Callable[[], Sequence[GpuInfo]],
-        policy_for: Callable[[int | None], EffectivePolicy],
+        policy_for: PolicyOf,
         own_uid: int | None,
     ) -> None:
         """Hold nobody yet.

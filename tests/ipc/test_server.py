@@ -12,6 +12,7 @@ import pytest
 
 from gpupanel.ipc import protocol
 from gpupanel.ipc.server import Connection, Subscription
+from gpupanel.ipc.transport import PipeStream, parent
 
 
 @dataclass
@@ -45,7 +46,8 @@ def peer() -> Iterator[Peer]:
         open(client_reads, "rb") as from_server,
     ):
         to_server = open(client_writes, "wb", buffering=0)  # noqa: SIM115 - closed to end serve()
-        connection = Connection(reader, writer, {"double": double}, {"ticks"})
+        stream = PipeStream(reader, writer)
+        connection = Connection(stream, parent(), {"double": double}, {"ticks"})
         serving = threading.Thread(target=connection.serve)
         serving.start()
         yield Peer(connection, to_server, from_server)
@@ -103,7 +105,7 @@ def test_a_client_that_does_not_read_never_holds_up_the_daemon(peer: Peer) -> No
 
 
 def test_a_subscription_keeps_to_its_interval() -> None:
-    subscription = Subscription("ticks", interval_s=1.0)
+    subscription = Subscription(1, interval_s=1.0)
     ticks_s = [n * 0.2 + 100 for n in range(51)]
     told = [now_s for now_s in ticks_s if subscription.due(now_s)]
     assert told == pytest.approx([100.0 + n for n in range(11)])
