@@ -30,7 +30,9 @@ _BUSY_CORES = 0.03
 """So much of one core makes a process worth a look at what it has mapped."""
 
 _LOOK_AGAIN_S, _LOOK_AGAIN_AT_MOST_S = 2.0, 60.0
-"""A library may be loaded late: the time between two looks doubles from the first to the second."""
+_LATE = 0.25
+"""A library may be loaded late: it is found as much later as a quarter of the time since the
+process was first looked into, within those bounds."""
 
 _LEAST_SPAN_S = 0.05
 _MOST_TEXT_BYTES = 2**21
@@ -49,16 +51,16 @@ class _Seen:
         used_s: Processor time since it was started.
         identity: Of a user of OpenCL; None for all others.
         is_hidden: It is busy, and we have no right to see what it has mapped.
+        looked_s: When it was first looked into.
         again_s: When to look at what it has mapped, if it is busy then.
-        pause_s: How long to leave it alone after that.
     """
 
     inode: int
     used_s: float
     identity: Identity | None = None
     is_hidden: bool = False
+    looked_s: float | None = None
     again_s: float = float("-inf")
-    pause_s: float = _LOOK_AGAIN_S
 
 
 class OpenClUsers:
@@ -148,8 +150,9 @@ class OpenClUsers:
         return who is not None and who.started == known.identity.started
 
     def _look_into(self, pid: int, seen: _Seen, now_s: float) -> None:
-        seen.again_s = now_s + seen.pause_s
-        seen.pause_s = min(2 * seen.pause_s, _LOOK_AGAIN_AT_MOST_S)
+        seen.looked_s = now_s if seen.looked_s is None else seen.looked_s
+        pause_s = max(_LOOK_AGAIN_S, _LATE * (now_s - seen.looked_s))
+        seen.again_s = now_s + min(pause_s, _LOOK_AGAIN_AT_MOST_S)
         folder = f"{self._root}/{pid}"
         seen.identity, seen.is_hidden = None, False
         try:
