@@ -117,7 +117,7 @@ def test_replies_all_come_and_of_notifications_the_newest(
             news = [one for one in waiting if not one[0]]
             while sum(len(one[1]) for one in news) > 100 and len(news) > 1:
                 waiting.remove(news.pop(0))
-            if waiting and data.draw(st.booleans()):
+            if data.draw(st.booleans()) and waiting:
                 assert box.next() == waiting.popleft()[1]
         box.close()
         assert list(iter(box.next, None)) == [line for _, line in waiting]

@@ -94,6 +94,24 @@ def test_wishes_are_there_after_a_restart_and_are_the_services_own(
     assert file.stat().st_mode & 0o077 == 0
 
 
+def test_what_protects_others_is_not_left_to_wishes(policies: Policies, machine: Path) -> None:
+    privacy = "privacy.show_other_users_processes"
+    said = "schema = 1\n[{}.privacy]\nshow_other_users_processes = {}\n"
+    (machine / "20.toml").write_text(said.format("recommended", "false"))
+    policies.load()
+    policies.wish(BIN, said.format("mandatory", "true"))
+    assert policies.of(BIN).is_true(privacy)
+    assert not policies.imposed_on(BIN).is_true(privacy)
+
+
+def test_an_empty_wish_is_none(policies: Policies, tmp_path: Path) -> None:
+    policies.wish(BIN, wish(20))
+    policies.wish(BIN, "")
+    policies.wish(BIN, "")
+    assert policies.of(BIN).integer(CAP) == 50
+    assert list((tmp_path / "users").iterdir()) == []
+
+
 def test_more_users_than_are_kept_are_worked_out_anew(policies: Policies) -> None:
     for uid in range(70_000, 70_300):
         assert policies.of(uid).integer(CAP) == 50

@@ -46,7 +46,12 @@ def client(request: pytest.FixtureRequest) -> tuple[Peer, set[str]]:
 def test_a_rule_lets_and_refuses(client: tuple[Peer, set[str]], name: str) -> None:
     peer, denied = client
     asked: list[Mapping[str, Any]] = []
-    (method,) = offered({name: lambda params: asked.append(params) or {}}, peer).values()
+
+    def ask(params: Mapping[str, Any]) -> Mapping[str, Any]:
+        asked.append(params)
+        return {}
+
+    (method,) = offered({name: ask}, peer).values()
     params = dict.fromkeys(RULES[name].params, 1)
     if name in denied:
         with pytest.raises(RequestDenied, match=f"{name} is not for the"):
