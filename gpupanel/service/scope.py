@@ -12,6 +12,8 @@ from pathlib import Path
 from gpupanel import paths
 from gpupanel.policy.sources import Sources, own_uid
 
+_JOURNAL = "held.jsonl"
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -22,6 +24,7 @@ class Scope:
         sources: Where policy is read from.
         history_file: The database of readings, energy and events.
         objections_file: The programs of which users said that they do not mine.
+        journal_file: What is held now, for whoever lets go of it after a crash.
         acts_on_uid: Only processes of this user are held; None for everybody's, or where the
             system has no such numbers.
     """
@@ -30,6 +33,7 @@ class Scope:
     sources: Sources
     history_file: Path
     objections_file: Path
+    journal_file: Path
     acts_on_uid: int | None
 
 
@@ -40,6 +44,7 @@ def user_scope() -> Scope:
         Sources.installed(),
         paths.user_history_file(),
         paths.user_objections_file(),
+        paths.user_state_dir() / _JOURNAL,
         own_uid(),
     )
 
@@ -52,5 +57,7 @@ def system_scope() -> Scope:
         Sources.of_machine(),
         state_dir / "history.db",
         state_dir / "not_mining.json",
+        # In memory: no disk that is full or slow keeps the service from holding, or holds it up.
+        paths.machine_run_dir() / _JOURNAL,
         None,
     )
