@@ -67,6 +67,13 @@ def _probe(arguments: list[str]) -> int:
     return main(arguments)
 
 
+def _deadman(arguments: list[str]) -> int:
+    del arguments
+    from gpupanel.enforcement.deadman_child import main
+
+    return main()
+
+
 def _service(arguments: list[str]) -> int:
     from gpupanel.service.system import main
 
@@ -79,6 +86,7 @@ _ROLES: Mapping[str, Callable[[list[str]], int]] = {
     "worker": _worker,
     "selftest": _selftest,
     "probe": _probe,
+    "deadman": _deadman,
     "service": _service,
 }
 

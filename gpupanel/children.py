@@ -11,11 +11,12 @@ def command(role: str) -> list[str]:
     """The command line that starts another process of this very installation.
 
     ``-P`` keeps the current directory off the module path: a folder that a user happens to stand
-    in must not decide what is imported.
+    in must not decide what is imported. Where we take nothing from the environment either (``-I``,
+    as the service), nor does a child.
     """
     if getattr(sys, "frozen", False):
         return [sys.executable, role]
-    return [sys.executable, "-P", "-m", "gpupanel", role]
+    return [sys.executable, "-I" if sys.flags.isolated else "-P", "-m", "gpupanel", role]
 
 
 def die_with_parent() -> None:
