@@ -12,8 +12,6 @@ from pathlib import Path
 from gpupanel import paths
 from gpupanel.policy.sources import Sources, own_uid
 
-_JOURNAL = "held.jsonl"
-
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -44,7 +42,7 @@ def user_scope() -> Scope:
         Sources.installed(),
         paths.user_history_file(),
         paths.user_objections_file(),
-        paths.user_state_dir() / _JOURNAL,
+        paths.user_journal_file(),
         own_uid(),
     )
 
@@ -57,7 +55,6 @@ def system_scope() -> Scope:
         Sources.of_machine(),
         state_dir / "history.db",
         state_dir / "not_mining.json",
-        # In memory: no disk that is full or slow keeps the service from holding, or holds it up.
-        paths.machine_run_dir() / _JOURNAL,
+        paths.machine_journal_file(),
         None,
     )

@@ -20,7 +20,7 @@ from pathlib import Path
 from gpupanel.policy.sources import MachineSource, NoUser, Sources, own_uid
 from gpupanel.policy.trusted_file import Trust
 from gpupanel.sampling.store import Store
-from gpupanel.service import system
+from gpupanel.service import serving, system
 from gpupanel.service.daemon import Daemon
 
 place = Path(sys.argv[1])

@@ -14,9 +14,9 @@ import pytest
 
 import gpupanel
 from gpupanel.policy.sources import MachineSource, NoUser, Sources
-from gpupanel.service import system
+from gpupanel.service import serving, system
 from gpupanel.service.daemon import Daemon
-from gpupanel.service.system import Order
+from gpupanel.service.serving import Order
 from gpupanel.service.systemd import Systemd
 
 
@@ -54,7 +54,7 @@ def ordered(*orders: Order) -> SimpleQueue[Order]:
 def test_it_is_ready_while_its_endpoints_are_open(daemon: Daemon) -> None:
     notes: list[str] = []
     orders = ordered(Order.READ_POLICY, Order.STOP)
-    system.serve(daemon, lambda: noted(notes), orders, Noting(notes))
+    serving.serve(daemon, lambda: noted(notes), orders, Noting(notes))
     assert notes == ["open", "READY=1", "RELOADING=1", "READY=1", "STOPPING=1", "closed"]
 
 
@@ -65,7 +65,7 @@ def test_an_endpoint_that_cannot_be_opened_ends_it_cleanly(daemon: Daemon) -> No
         raise OSError("somebody else's socket is there")
 
     with pytest.raises(OSError, match="somebody else"):
-        system.serve(daemon, contextmanager(refuse), ordered(), Noting(notes))
+        serving.serve(daemon, contextmanager(refuse), ordered(), Noting(notes))
     assert notes == []
 
 
@@ -86,7 +86,7 @@ def test_its_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_user_is_told_to_ask_systemd(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(system, "own_uid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert system.main([]) == 8
     assert "systemctl start gpupaneld" in capsys.readouterr().err
 
@@ -103,7 +103,7 @@ def test_a_user_is_told_to_ask_systemd(
 def test_a_signal_is_an_order(number: signal.Signals, order: Order) -> None:
     before = {one: signal.getsignal(one) for one in (number, signal.SIGTERM, signal.SIGINT)}
     try:
-        orders = system._signals()
+        orders = serving.signals()
         signal.raise_signal(number)
         assert orders.get(timeout=5) is order
     finally:
