@@ -11,6 +11,7 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 _APP = "gpupanel"
+_JOURNAL = "held.jsonl"
 
 
 def data_dir(name: str) -> Path:
@@ -45,6 +46,14 @@ def machine_log_dir() -> Path:
     return _machine_dir("log")
 
 
+def machine_journal_file() -> Path:
+    """What the service holds now, for whoever lets go of it after a crash.
+
+    In memory: no disk that is full or slow keeps the service from holding, or holds it up.
+    """
+    return machine_run_dir() / _JOURNAL
+
+
 def user_policy_file() -> Path:
     """The user's own wishes; they can only tighten what the machine says."""
     import appdirs
@@ -62,6 +71,11 @@ def user_state_dir() -> Path:
 def user_objections_file() -> Path:
     """The programs of which this user said that they do not mine."""
     return user_state_dir() / "not_mining.json"
+
+
+def user_journal_file() -> Path:
+    """What this user's agent holds now, for whoever lets go of it after a crash."""
+    return user_state_dir() / _JOURNAL
 
 
 def user_data_dir() -> Path:

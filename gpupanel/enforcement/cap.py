@@ -12,7 +12,7 @@ import math
 from collections import deque
 
 from gpupanel.enforcement.cell import Cell
-from gpupanel.enforcement.gpu_time import Meter
+from gpupanel.enforcement.meter import Meter
 from gpupanel.model.gpu import Reading, Unavailable
 from gpupanel.policy.limiter import MAX_HOLD_S, Limiter
 

@@ -4,10 +4,6 @@ A second of GPU time is a second in which one whole device worked for them. Devi
 group on two GPUs may use two of them in one second. What the drivers count differs, and is said
 in each file of ``meters``; it is the same before and after a hold begins, which is what a share of
 an uncapped rate needs.
-
-Tell a meter of a process right before it is added to the cell. Children that it has later need no
-word: the cell knows them, and their whole life counts. A meter that nobody holds any more has let
-go of its driver.
 """
 
 from __future__ import annotations
@@ -15,8 +11,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from gpupanel.enforcement.cap import Meter
 from gpupanel.enforcement.cell import Cell, ProcessKey
+from gpupanel.enforcement.meter import Meter
 from gpupanel.enforcement.meters.drm import DrmMeter
 from gpupanel.enforcement.meters.nvml import NvmlMeter
 from gpupanel.enforcement.meters.processor import ProcessorMeter

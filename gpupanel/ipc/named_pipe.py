@@ -1,7 +1,7 @@
-"""The service's two pipes on Windows, and whom the system says that connects.
+r"""The service's two pipes on Windows, and whom the system says that connects.
 
 Never run: no Windows was at hand. Written from Microsoft's documentation; what is pure is tested.
-Pipes below ``ProtectedPrefix\\Administrators`` can be made by administrators alone, so nobody can
+Pipes below ``ProtectedPrefix\Administrators`` can be made by administrators alone, so nobody can
 answer in the service's place. Who a client is comes from its token while it is impersonated, never
 from its pid. ``_winapi`` is what Python's own ``multiprocessing`` reaches pipes by; ctypes does
 the rest.

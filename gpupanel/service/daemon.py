@@ -139,8 +139,8 @@ class Daemon:
         self._judging.obey(self._policies.general, self._policies.of)
         self._sampler = Sampler(self._find_gpus())
         self._told_gpus = self._gpus({})
-        if self._scope.holds_dir is not None:
-            self._begin_to_hold(self._scope.holds_dir)
+        if self._scope.journal_file is not None:
+            self._begin_to_hold(self._scope.journal_file)
         self._judging.start()
         self._thread = threading.Thread(target=self._sample, name="sampler")
         self._thread.start()
@@ -179,21 +179,19 @@ class Daemon:
         if self._holding is not None:
             self._holding.stop()
 
-    def _begin_to_hold(self, folder: Path) -> None:
+    def _begin_to_hold(self, journal_file: Path) -> None:
         """Go on with what an earlier daemon held, as policy says now."""
         try:
             self._holding = Holding(
-                folder, self._sampler.gpus, self._on_hold, self._on_hold_fault, self._beat
+                journal_file, self._sampler.gpus, self._on_hold, self._on_hold_fault, self._beat
             )
         except HoldFailed as reason:
             self._on_hold_fault(str(reason))
             return
         enforcer, gpus = self._holding.enforcer, self._sampler.gpus
         self._enforcing = Enforcing(enforcer, gpus, self._policies.of, self._scope.acts_on_uid)
-        for resume in self._holding.carried.resumes:
+        for resume in self._holding.resumes:
             self._enforcing.carry_on(resume)
-        for fault in self._holding.carried.faults:
-            self._on_hold_fault(fault)
         enforcer.start()
 
     def _on_judged(

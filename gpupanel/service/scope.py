@@ -24,8 +24,7 @@ class Scope:
         history_file: The database of readings, energy and events.
         objections_file: The programs of which this user said that they do not mine; None forgets.
         users_dir: In the service instead: what each user said, that and wishes.
-        holds_dir: What is held is noted there, for whoever lets go of it after a crash; None
-            holds nobody.
+        journal_file: What is held now, for whoever lets go of it after a crash; None holds nobody.
         acts_on_uid: Only processes of this user are held; None for everybody's, or where the
             system has no such numbers.
     """
@@ -35,7 +34,7 @@ class Scope:
     history_file: Path
     objections_file: Path | None = None
     users_dir: Path | None = None
-    holds_dir: Path | None = None
+    journal_file: Path | None = None
     acts_on_uid: int | None = None
 
     def objectors(self) -> Objectors:
@@ -52,14 +51,14 @@ def user_scope() -> Scope:
         Sources.installed(),
         paths.user_history_file(),
         objections_file=paths.user_objections_file(),
-        holds_dir=paths.user_state_dir(),
+        journal_file=paths.user_journal_file(),
         acts_on_uid=own_uid(),
     )
 
 
 def looking_scope() -> Scope:
     """The same for one command, or a recording: another daemon of the user may hold."""
-    return replace(user_scope(), holds_dir=None)
+    return replace(user_scope(), journal_file=None)
 
 
 def system_scope() -> Scope:
@@ -70,6 +69,5 @@ def system_scope() -> Scope:
         Sources.of_machine(),
         state_dir / "history.db",
         users_dir=state_dir / "users",
-        # In memory: no disk that is full or slow keeps the service from holding, or holds it up.
-        holds_dir=paths.machine_run_dir() / "holds",
+        journal_file=paths.machine_journal_file(),
     )

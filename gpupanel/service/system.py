@@ -1,38 +1,22 @@
-"""``gpupaneld``: the daemon in system scope, as the operating system's service runs it.
+"""``gpupaneld``: the service of this machine, and what lets go of everything when it has died.
 
-Started by systemd (packaging/linux/gpupaneld.service) or by Windows' service control manager
-(``winservice.py``); both hand their wishes over as orders. ``gpupaneld restore`` is run after it
-ended, however it ended.
+systemd starts both (packaging/linux/gpupaneld.service). The second imports little, so that it runs
+also where the first cannot.
 """
 
 from __future__ import annotations
 
 import argparse
-import faulthandler
-import signal
+import os
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from enum import Enum, auto
-from queue import SimpleQueue
-from types import FrameType
 
-from gpupanel import __version__
-from gpupanel.policy.sources import own_uid
-from gpupanel.sampling.store import Store
-from gpupanel.service.daemon import Daemon
-from gpupanel.service.scope import system_scope
-from gpupanel.service.systemd import Systemd, Watchdog
+from gpupanel import __version__, paths
+from gpupanel.enforcement import restore
+from gpupanel.enforcement.journal import Journal
+from gpupanel.model.errors import HoldFailed
 
 _DENIED = 8
 """Exit status; the same number as gpupanelctl's."""
-
-
-class Order(Enum):
-    """What whoever runs the service may want of it."""
-
-    STOP = auto()
-    READ_POLICY = auto()
 
 
 def main(arguments: list[str]) -> int:
@@ -43,68 +27,37 @@ def main(arguments: list[str]) -> int:
         "verb", nargs="?", choices=["restore"], help="let go of what a service that died still held"
     )
     verb = parser.parse_args(arguments).verb
-    if own_uid() not in (None, 0):
+    if sys.platform != "win32" and os.geteuid() != 0:
         sys.stderr.write("gpupaneld: only root may run the service: systemctl start gpupaneld\n")
         return _DENIED
     if verb == "restore":
         return _restore()
-    return run(Systemd.from_environment(), _signals())
+    from gpupanel.service.serving import run, signals
+    from gpupanel.service.systemd import Systemd
 
-
-def run(systemd: Systemd, orders: SimpleQueue[Order]) -> int:
-    """The service of this machine, until it is told to stop; returns the exit status."""
-    # A watchdog's SIGABRT, or a crash in a vendor's library, logs the stack of every thread.
-    faulthandler.enable()
-    scope = system_scope()
-    store = Store(scope.history_file)
-    daemon = Daemon(scope, store)
-    serve(daemon, nullcontext, orders, systemd)
+    run(Systemd.from_environment(), signals())
     return 0
 
 
-def serve(
-    daemon: Daemon,
-    endpoints: Callable[[], AbstractContextManager[object]],
-    orders: SimpleQueue[Order],
-    systemd: Systemd,
-) -> None:
-    """Start everything, tell systemd, carry orders out until STOP, end everything.
+def let_go(journal: Journal) -> tuple[str, ...]:
+    """Let everybody run, after a service that ended in whatever way.
 
-    Args:
-        daemon: Not started yet.
-        endpoints: Opens them; closed before the daemon ends.
-        orders: From signals, or from Windows.
-        systemd: Is told, and given signs of life by the daemon's loop.
+    What was held stays noted: the next service goes on with it, and letting go twice is well.
+
+    Returns:
+        One sentence for each hold that may still last.
     """
-    watchdog = Watchdog(systemd, daemon.turns, daemon.summary)
-    daemon.start(watchdog.beat)
-    try:
-        with endpoints():
-            systemd.ready(daemon.summary())
-            while orders.get() is not Order.STOP:
-                systemd.reloading()
-                daemon.read_policy()
-                systemd.ready(daemon.summary())
-            systemd.stopping()
-    finally:
-        daemon.stop()
+    faults = [journal.problem] if journal.problem else []
+    for entry in journal.entries():
+        try:
+            restore.restore(entry.trace)
+        except HoldFailed as reason:
+            faults.append(f"{entry.name}: {reason}")
+    return (*faults, *restore.restore_stale().faults)
 
 
 def _restore() -> int:
-    from gpupanel.enforcement import restore  # type: ignore[attr-defined]
-
-    return restore.main()
-
-
-def _signals() -> SimpleQueue[Order]:
-    """SIGTERM and SIGINT stop, SIGHUP reads policy anew; handled between two orders."""
-    orders: SimpleQueue[Order] = SimpleQueue()
-
-    def give(order: Order) -> Callable[[int, FrameType | None], None]:
-        return lambda _signal, _frame: orders.put(order)
-
-    signal.signal(signal.SIGTERM, give(Order.STOP))
-    signal.signal(signal.SIGINT, give(Order.STOP))
-    if sys.platform != "win32":
-        signal.signal(signal.SIGHUP, give(Order.READ_POLICY))
-    return orders
+    faults = let_go(Journal(paths.machine_journal_file(), restore.boot_id()))
+    for fault in faults:
+        sys.stderr.write(f"gpupaneld: {fault}\n")
+    return 1 if faults else 0

@@ -19,6 +19,9 @@ from gpupanel.service.turn import Turn
 _BEATS_PER_INTERVAL = 3
 """Two may be lost or late before systemd thinks that we hang."""
 
+_NO_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+"""Windows, where there is no systemd, does not know it."""
+
 _LONGEST_SEND = struct.pack("ll", 1, 0)
 """One second, as a timeval."""
 
@@ -35,7 +38,7 @@ class Systemd:
         self.watchdog_s = watchdog_s if address else None
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._socket: socket.socket | None = None
-        if address:
+        if address and sys.platform != "win32":
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             # In the kernel: settimeout() would turn in circles on a full queue of the other end.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _LONGEST_SEND)
@@ -63,11 +66,11 @@ class Systemd:
 
     def status(self, text: str) -> None:
         """One line for ``systemctl status``; never waits."""
-        self._tell(_status(text), flags=socket.MSG_DONTWAIT)
+        self._tell(_status(text), flags=_NO_WAIT)
 
     def alive(self) -> None:
         """One sign of life; never waits."""
-        self._tell("WATCHDOG=1", flags=socket.MSG_DONTWAIT)
+        self._tell("WATCHDOG=1", flags=_NO_WAIT)
 
     def close(self) -> None:
         """Tell nothing any more."""

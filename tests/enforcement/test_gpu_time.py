@@ -17,9 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gpupanel.backends.nvidia.nvml_use import Use
 from gpupanel.backends.windows.pdh import Counter, Item
-from gpupanel.enforcement.cap import Meter
 from gpupanel.enforcement.cell import Means, ProcessKey, Trace
 from gpupanel.enforcement.gpu_time import _Several, meter_for
+from gpupanel.enforcement.meter import Meter
 from gpupanel.enforcement.meters.drm import DrmMeter
 from gpupanel.enforcement.meters.nvml import NvmlMeter, _Log
 from gpupanel.enforcement.meters.processor import ProcessorMeter

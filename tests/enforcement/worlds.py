@@ -105,9 +105,6 @@ class ModelMeter:
     def used_s(self, cell: Cell, now_s: float) -> float:
         return self._world.used_s
 
-    def close(self) -> None:
-        self.admitted.append((frozenset(), False))
-
 
 class ModelUndoing:
     """Remembers what would be undone."""

@@ -85,6 +85,8 @@ def missing() -> str:
         return "no namespaces may be made here: a container needs --privileged"
     return ""
 
+
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 _CREDENTIALS = struct.Struct("3i")
 _UNUSED = shutil.ignore_patterns("__pycache__", "ui", "cli")
 
@@ -131,7 +133,7 @@ class Machine:
         return subprocess.run(
             [*self._enter(user), *command],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            text=True, timeout=timeout_s, check=False, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+            text=True, timeout=timeout_s, check=False, env=_ENVIRONMENT,
         )  # fmt: skip
 
     def path(self, name: str) -> Path:

@@ -88,4 +88,4 @@ def outcome(attempt: Callable[[], object]) -> str:
 
 if __name__ == "__main__":
     found = {name: outcome(one) for name, one in attempts(int(sys.argv[1]), sys.argv[2]).items()}
-    print(json.dumps(found))
+    json.dump(found, sys.stdout)

@@ -75,7 +75,11 @@ def test_hung_it_is_ended_and_started_again(machine: Machine) -> None:
         ended = machine.wait_for(FAILED, after=cursor)
         machine.wait_for(STARTED, after=ended)
         assert machine.show("ActiveState") == "active"
+        stacks = machine.run(
+            "journalctl", "-u", UNIT, "-o", "cat", "-g", "Current thread|Thread 0x"
+        )
     assert json.loads(ended)["UNIT_RESULT"] == "watchdog"
+    assert stacks.count("most recent call first") > 2
 
 
 def test_it_is_small(machine: Machine) -> None:
