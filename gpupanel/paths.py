@@ -30,6 +30,11 @@ def machine_policy_dirs() -> tuple[Path, ...]:
     return tuple(base / "policy.d" for base in _machine_bases())
 
 
+def machine_log_dir() -> Path:
+    """What the service writes down for the administrator. A constant."""
+    return _machine_log_dir()
+
+
 def user_policy_file() -> Path:
     """The user's own wishes; they can only tighten what the machine says."""
     import appdirs
@@ -47,6 +52,11 @@ def user_state_dir() -> Path:
 def user_objections_file() -> Path:
     """The programs of which this user said that they do not mine."""
     return user_state_dir() / "not_mining.json"
+
+
+def user_audit_dir() -> Path:
+    """What this user's agent writes down: the audit log of the user's own processes."""
+    return user_state_dir() / "audit"
 
 
 def user_data_dir() -> Path:
@@ -82,8 +92,14 @@ if sys.platform == "win32":
             raise OSError(error, "Windows does not tell where ProgramData is")
         return (Path(folder.value) / _APP,)
 
+    def _machine_log_dir() -> Path:
+        return _machine_bases()[0] / "log"
+
 else:
 
     def _machine_bases() -> tuple[Path, ...]:
         """Systemd's order: the admin, then what lives until reboot, then the vendor."""
         return tuple(Path(base, _APP) for base in ("/etc", "/run", "/usr/lib"))
+
+    def _machine_log_dir() -> Path:
+        return Path("/var/log", _APP)
