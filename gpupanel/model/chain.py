@@ -59,6 +59,7 @@ class Record:
     Attributes:
         fields: All members but those of CORE_FIELDS.
         line: As in the file, without its end.
+        time_unix_s: ``time``.
     """
 
     seq: int
@@ -70,11 +71,7 @@ class Record:
     prev: str
     hash: str
     line: str
-
-    @property
-    def time_unix_s(self) -> float:
-        """When it was recorded."""
-        return datetime.fromisoformat(self.time).timestamp()
+    time_unix_s: float
 
     @property
     def head(self) -> Head:
@@ -96,7 +93,9 @@ def seal(
     body = json.dumps(members, separators=(",", ":"), allow_nan=False)
     own = hashlib.sha256(body.encode("ascii")).hexdigest()
     line = f'{body[:-1]},"hash":"{own}"}}'
-    return Record(seq, time, boot_s, event, severity, ordered, after.hash, own, line)
+    return Record(
+        seq, time, boot_s, event, severity, ordered, after.hash, own, line, moment.unix_s
+    )  # fmt: skip
 
 
 def unseal(line: bytes) -> Record:
@@ -113,7 +112,7 @@ def unseal(line: bytes) -> Record:
         raise ValueError("was changed after it was written")
     try:
         return _record(json.loads(body), own, line.decode("ascii"))
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, OverflowError, OSError, RecursionError):
         raise ValueError("is not a record") from None
 
 
@@ -125,8 +124,8 @@ def _record(members: dict[str, Any], own: str, line: str) -> Record:
         raise ValueError("numbers")
     if not (isinstance(prev, str) and isinstance(event, str) and isinstance(severity, str)):
         raise ValueError("texts")
-    datetime.fromisoformat(time)
-    return Record(seq, time, boot_s, event, severity, members, prev, own, line)
+    unix_s = datetime.fromisoformat(time).timestamp()
+    return Record(seq, time, boot_s, event, severity, members, prev, own, line, unix_s)
 
 
 def file_name(number: int) -> str:

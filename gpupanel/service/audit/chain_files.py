@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TypedDict
@@ -26,13 +26,9 @@ FILES = 8
 
 _FOLDER_MODE = 0o750
 _FILE_MODE = 0o640
-_FLAGS = (
-    os.O_WRONLY
-    | os.O_APPEND
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
-)
+_MORE_FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
+"""Where the system has them."""
+_FLAGS = os.O_WRONLY | os.O_APPEND | _MORE_FLAGS
 
 
 class Found(TypedDict, total=False):
@@ -56,6 +52,7 @@ class ChainFiles:
         self._lock: IO[bytes] | None = None
         self._fd = -1
         self._number = self._size = 0
+        self._oldest_seq = 1
 
     @property
     def is_open(self) -> bool:
@@ -115,7 +112,9 @@ class ChainFiles:
         self._lock = _locked(self._folder / "lock")
         numbers = self._numbers()
         self._number = numbers[-1] if numbers else 1
-        found, self.head = self._look_back(numbers)
+        found, head = self._look_back(numbers)
+        if head != self.head:
+            self.head, self._oldest_seq = head, self._told_oldest_seq(numbers)
         is_new = not numbers or "damaged_file" in found
         if "damaged_file" in found:
             self._number += 1
@@ -180,20 +179,28 @@ class ChainFiles:
 
     def _rotated(self, first: Entry) -> Entry:
         """The record that a new file begins with; it says which older ones may be missing."""
-        kept = self._numbers()[-FILES:]
+        numbers = self._numbers()
+        if len(numbers) > FILES:
+            oldest = self._first_record(numbers[-FILES:-1])
+            self._oldest_seq = oldest.seq if oldest else self.head.seq + 1
         fields = {
             "previous_file": file_name(self._number - 1),
-            "oldest_seq": self._first_seq(kept),
+            "oldest_seq": self._oldest_seq,
         }
         return Entry(AUDIT_EVENT_BY_NAME["audit.rotated"], first.moment, fields)
 
-    def _first_seq(self, numbers: Sequence[int]) -> int:
+    def _first_record(self, numbers: Iterable[int]) -> Record | None:
+        """Of the first of these files that begins with one."""
         for number in numbers:
-            with (self._folder / file_name(number)).open("rb") as file:
-                for line in file:
-                    with suppress(ValueError):
-                        return unseal(line.rstrip(b"\n")).seq
-        return self.head.seq + 1
+            with (self._folder / file_name(number)).open("rb") as file, suppress(ValueError):
+                return unseal(file.readline().rstrip(b"\n"))
+        return None
+
+    def _told_oldest_seq(self, numbers: Sequence[int]) -> int:
+        """What the newest file says of it; 1 before the first rotation."""
+        first = self._first_record(reversed(numbers))
+        told = first.fields.get("oldest_seq") if first and first.event == "audit.rotated" else 1
+        return told if isinstance(told, int) else 1
 
     def _check_that_it_is_ours(self) -> None:
         """Somebody may have removed, replaced or cut the file since the last batch."""
@@ -230,7 +237,7 @@ def _newest(lines: Sequence[bytes]) -> tuple[Head, bool]:
 
 def _locked(path: Path) -> IO[bytes]:
     """The folder's lock; the end of the process lets it go too."""
-    file = path.open("ab")
+    file = open(os.open(path, os.O_RDWR | _MORE_FLAGS | os.O_CREAT, 0o600), "r+b")
     try:
         _lock(file)
     except OSError:
