@@ -121,7 +121,7 @@ def test_a_record_that_was_sealed_anew_is_found_by_the_next(at: int) -> None:
 def resealed(at: int) -> list[Record]:
     """The rest of the chain from one record on, which says something else."""
     head = RECORDS[at - 1].head if at else Head()
-    records = []
+    records: list[Record] = []
     for record in RECORDS[at:]:
         fields = {**record.fields, **({} if records else {"name": "another"})}
         moment = Moment(record.time_unix_s, record.boot_s)

@@ -52,7 +52,7 @@ def test_any_text_survives_ecs(text: str, key: str) -> None:
 
 @given(text=TEXTS, key=st.sampled_from(["name", "reason", "hold", "user"]))
 def test_any_text_survives_cef(text: str, key: str) -> None:
-    line = cef(record(**{key: text, "pid": 4242}), "host")
+    line = cef(record(pid=4242, **{key: text}), "host")
     assert "\n" not in line
     assert "\r" not in line
     header, extension = cef_read(line)
@@ -81,8 +81,8 @@ def test_any_fields_survive_the_file_itself(fields: dict[str, str]) -> None:
 
 def test_ecs_has_each_field_in_its_place() -> None:
     one = record(
-        "auth.denied", uid=1000, user="ada", pid=7, generation=3, is_best_effort=True, gpus=["a", "b"],
-        count=5, reason=None, boot_id="b", version="1.2", sha256="0" * 64,
+        "auth.denied", uid=1000, user="ada", pid=7, generation=3, is_best_effort=True,
+        gpus=["a", "b"], count=5, reason=None, boot_id="b", version="1.2", sha256="0" * 64,
     )  # fmt: skip
     assert ecs(one, "desk") == {
         "@timestamp": "2027-01-15T08:00:00.250000Z",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def main() -> None:
             "broken": broken(checked(folder)),
             "is_consecutive": [one.seq for one in records] == list(range(1, len(records) + 1)),
         }
-        print(json.dumps(seen))
+        sys.stdout.write(json.dumps(seen))
         subprocess.run(["umount", str(folder)], check=True)
 
 

@@ -42,7 +42,7 @@ def main(folder: Path, kills: int) -> None:
             write_until_killed(folder, writer)
         os.close(writer)
         told = b""
-        while told.count(b"\n") <= kill * 7:
+        while told.count(b"\n") <= kill * 3:
             told += os.read(reader, 4096)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -93,17 +92,19 @@ def insecure(folder: Path) -> list[tuple[Path, str]]:
     Above the folder nothing is looked at: distributions let the group of their log daemon write
     into /var/log. On Windows nothing is: the installer sets the access lists.
     """
-    if sys.platform == "win32":
+    if os.name != "posix":
         return []
-    trusted = {0, os.getuid()} if folder != paths.machine_log_dir() else {0}
-    found = []
-    for path in (folder, *files(folder)):
-        status = path.lstat()
-        if stat.S_ISLNK(status.st_mode):
-            found.append((path, "is a link: put the files themselves there"))
-        elif status.st_uid not in trusted:
-            found.append((path, f"belongs to uid {status.st_uid}: chown it"))
-        elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            mode = f"{stat.S_IMODE(status.st_mode):04o}"
-            found.append((path, f"can be written by group or others (mode {mode}): chmod go-w it"))
-    return found
+    own = {0} if folder == paths.machine_log_dir() else {0, folder.stat().st_uid}
+    told = ((path, _exposed(path.lstat(), own)) for path in (folder, *files(folder)))
+    return [(path, text) for path, text in told if text]
+
+
+def _exposed(status: os.stat_result, trusted_uids: set[int]) -> str:
+    if stat.S_ISLNK(status.st_mode):
+        return "is a link: put the files themselves there"
+    if status.st_uid not in trusted_uids:
+        return f"belongs to uid {status.st_uid}: chown it"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        mode = f"{stat.S_IMODE(status.st_mode):04o}"
+        return f"can be written by group or others (mode {mode}): chmod go-w it"
+    return ""

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TypedDict
+from typing import TypedDict
 
 from gpupanel.files import settle_directory
 from gpupanel.model.audit import AUDIT_EVENT_BY_NAME
@@ -49,8 +49,7 @@ class ChainFiles:
         self._folder = folder
         self._file_bytes = file_bytes
         self.head = Head()
-        self._lock: IO[bytes] | None = None
-        self._fd = -1
+        self._fd = self._lock_fd = -1
         self._number = self._size = 0
         self._oldest_seq = 1
 
@@ -91,12 +90,10 @@ class ChainFiles:
 
     def close(self) -> None:
         """Let go of the files; ``open`` may follow."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-        if self._lock:
-            self._lock.close()
-            self._lock = None
+        for fd in (self._fd, self._lock_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._lock_fd = -1
 
     def prune(self) -> None:
         """Remove the oldest files, beyond those that are kept.
@@ -109,7 +106,7 @@ class ChainFiles:
 
     def _open(self) -> Found:
         self._folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-        self._lock = _locked(self._folder / "lock")
+        self._lock_fd = _locked(self._folder / "lock")
         numbers = self._numbers()
         self._number = numbers[-1] if numbers else 1
         found, head = self._look_back(numbers)
@@ -235,25 +232,25 @@ def _newest(lines: Sequence[bytes]) -> tuple[Head, bool]:
     return Head(), not lines
 
 
-def _locked(path: Path) -> IO[bytes]:
-    """The folder's lock; the end of the process lets it go too."""
-    file = open(os.open(path, os.O_RDWR | _MORE_FLAGS | os.O_CREAT, 0o600), "r+b")
+def _locked(path: Path) -> int:
+    """A descriptor of the folder's lock; the end of the process lets it go too."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | _MORE_FLAGS, 0o600)
     try:
-        _lock(file)
+        _lock(fd)
     except OSError:
-        file.close()
+        os.close(fd)
         raise OSError(f"another gpupanel writes the audit log in {path.parent}") from None
-    return file
+    return fd
 
 
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(file: IO[bytes]) -> None:
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    def _lock(fd: int) -> None:
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
-    def _lock(file: IO[bytes]) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _lock(fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

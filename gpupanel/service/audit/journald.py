@@ -19,6 +19,10 @@ from gpupanel.service.audit.mirror import Told
 
 SOCKET = Path("/run/systemd/journal/socket")
 IDENTIFIER = "gpupaneld"
+
+WAIT_S = 2.0
+"""For a journal that does not keep up; then it is not waited for until it answers again."""
+
 _NAMESPACE = UUID("6f1d0f6e-5c0e-4a53-9f4e-0d9b3b1f6a37")
 
 
@@ -64,11 +68,12 @@ if sys.platform != "win32":
         def __init__(self, path: Path = SOCKET) -> None:
             self._path = path
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-            self._socket.setblocking(False)
             self.problem = "" if path.exists() else _absent(path)
 
         def tell(self, told: Told) -> None:
             """Addressed anew each time: the journal may have been restarted."""
+            # Its queue holds ten: a burst has to wait, but not for a journal that hangs.
+            self._socket.settimeout(0 if self.problem else WAIT_S)
             try:
                 self._socket.sendto(datagram(fields(told)), str(self._path))
             except FileNotFoundError:

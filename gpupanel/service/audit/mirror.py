@@ -25,7 +25,7 @@ class Told:
 
 
 class Mirror(Protocol):
-    """The system's own log. Belongs to one thread; never waits."""
+    """The system's own log. Belongs to one thread; waits for seconds at the most."""
 
     @property
     def problem(self) -> str:
