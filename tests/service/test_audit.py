@@ -287,6 +287,31 @@ def test_a_folder_that_cannot_be_made_stops_nobody(tmp_path: Path) -> None:
     assert [record.fields.get("generation") for record in kept][-9:] == [*range(17, 25), None]
 
 
+def test_what_did_not_reach_the_disk_is_in_no_mirror_and_comes_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(fd: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    clock, mirror = Clock(), Mirror()
+    audit = Audit(tmp_path, mirror, clock)
+    audit.record("service.started")
+    _written(audit, 1)
+    monkeypatch.setattr(os, "fsync", fails)
+    audit.record("policy.loaded")
+    mirror.wait_for(lambda told: len(told) == 2)
+    assert mirror.told[1].record is None
+    assert "Input/output error" in audit.problem
+    assert events_in(tmp_path) == ["service.started"]
+    monkeypatch.undo()
+    clock.go_on(RETRY_S)
+    audit.record("service.stopped")
+    audit.close()
+    assert audit.problem == ""
+    assert events_in(tmp_path) == ["service.started", "policy.loaded", "service.stopped"]
+    assert [told.record for told in mirror.told[2:]] == records_in(tmp_path)[1:]
+
+
 def test_denials_of_one_user_are_counted(tmp_path: Path) -> None:
     clock = Clock()
     audit = Audit(tmp_path, None, clock)
