@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gpupanel.cli.audit.cef import cef, key_of
@@ -62,6 +62,7 @@ def test_any_text_survives_cef(text: str, key: str) -> None:
 
 
 @given(text=TEXTS, key=st.sampled_from(["name", "reason", "hold", "user"]))
+@example(text="\r", key="name")
 def test_any_text_survives_csv_and_none_is_a_formula(text: str, key: str) -> None:
     out = io.StringIO(newline="")
     Table(out).write(record(**{key: text}))

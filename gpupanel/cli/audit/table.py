@@ -21,7 +21,8 @@ class Table:
     """Writes a heading and one row per record; a value that is not known is empty."""
 
     def __init__(self, out: IO[str]) -> None:
-        self._rows = csv.writer(out, lineterminator="\n")
+        # Every text in quotes: by itself the writer leaves a lone carriage return bare.
+        self._rows = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         self._rows.writerow(FIELDS)
 
     def write(self, record: Record) -> None:

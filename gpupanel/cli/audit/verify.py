@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from gpupanel.cli.exit_codes import ExitCode
 
 def run(arguments: argparse.Namespace, where: Path) -> int:
     """Tell every place that is wrong."""
+    if arguments.user and arguments.against_journal:
+        text = "the journal is told of the service's log only: leave out --user"
+        print(f"gpupanelctl: {text}", file=sys.stderr)
+        return ExitCode.USAGE
     # The journal first: what is written meanwhile would otherwise look cut off.
     known = mirrored(arguments.since) if arguments.against_journal else None
     outcome = check(folder.lines(where))

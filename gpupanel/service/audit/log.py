@@ -168,9 +168,10 @@ class Audit:
         except OSError as reason:
             self.write_failures_total += 1
             self._retry_s = self._clock().boot_s + RETRY_S
-            if not self._failure:
-                self._tell(self._waiting)
+            is_news = not self._failure
             self._failure = f"the audit log cannot be written: {reason}"
+            if is_news:
+                self._tell(self._waiting)
         else:
             self._failure = ""
 
