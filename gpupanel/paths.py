@@ -78,6 +78,11 @@ def user_journal_file() -> Path:
     return user_state_dir() / _JOURNAL
 
 
+def user_audit_dir() -> Path:
+    """What this user's agent writes down: the audit log of the user's own processes."""
+    return user_state_dir() / "audit"
+
+
 def user_data_dir() -> Path:
     """What this user's gpupanel keeps for good: the history of readings."""
     import appdirs

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
-import time
-from datetime import datetime
 
 from gpupanel import paths
+from gpupanel.cli import times
 from gpupanel.cli.exit_codes import ExitCode
 from gpupanel.cli.text import columns
 from gpupanel.model.errors import HistoryRefused
@@ -17,8 +15,6 @@ from gpupanel.model.metrics import METRIC_BY_KEY
 from gpupanel.sampling.energy import Energy
 from gpupanel.sampling.export import Selection, utc_text, write_csv, write_json
 from gpupanel.sampling.recall import Recall
-
-UNITS_S = {"m": 60, "h": 3600, "d": 86400}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,10 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     energy.add_argument("--json", action="store_true", help="print one JSON document")
     for verb in (export, energy):
         verb.add_argument(
-            "--since", type=_time_unix_s, default="24h", metavar="TIME",
-            help="ISO 8601, local time without an offset, or an age such as 90m, 24h, 7d",
-        )  # fmt: skip
-        verb.add_argument("--until", type=_time_unix_s, default="0m", metavar="TIME")
+            "--since", type=times.time_unix_s, default="24h", metavar="TIME", help=times.HELP
+        )
+        verb.add_argument("--until", type=times.time_unix_s, default="0m", metavar="TIME")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -116,17 +111,6 @@ def _hour(time_s: float) -> float:
 
 def _remembered() -> list[str]:
     return [key for key, metric in METRIC_BY_KEY.items() if metric.is_remembered]
-
-
-def _time_unix_s(text: str) -> float:
-    if age := re.fullmatch(r"(\d{1,6})([mhd])", text):
-        return time.time() - int(age[1]) * UNITS_S[age[2]]
-    try:
-        return datetime.fromisoformat(text).astimezone().timestamp()
-    except (ValueError, OverflowError, OSError):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is neither a time such as 2026-07-18T10:00 nor an age such as 24h"
-        ) from None
 
 
 def _price(text: str) -> float:
