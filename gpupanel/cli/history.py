@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from gpupanel import paths
 from gpupanel.cli import times
 from gpupanel.cli.exit_codes import ExitCode
+from gpupanel.cli.remembered import ServiceMemory
 from gpupanel.cli.text import columns
+from gpupanel.ipc import reach
+from gpupanel.ipc.client import Client
+from gpupanel.ipc.transport import installed_service
 from gpupanel.model.errors import HistoryRefused
 from gpupanel.model.metrics import METRIC_BY_KEY
 from gpupanel.sampling.energy import Energy
@@ -38,17 +44,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Read the user's history; a running gpupanel may go on writing it."""
+    """Ask the service, or read the user's history, which a running gpupanel may go on writing."""
     if arguments.since >= arguments.until:
         print("gpupanelctl: --since must be before --until", file=sys.stderr)
         return ExitCode.USAGE
-    with Recall(paths.user_history_file()) as recall:
+    with _source() as source:
         return (
-            _export(recall, arguments) if arguments.verb == "export" else _energy(recall, arguments)
+            _export(source, arguments) if arguments.verb == "export" else _energy(source, arguments)
         )
 
 
-def _export(recall: Recall, arguments: argparse.Namespace) -> int:
+@contextmanager
+def _source() -> Iterator[Recall | ServiceMemory]:
+    """While there is a service it writes the history of the machine, and nobody else one."""
+    if reach.addresses(installed_service()):
+        with Client() as client:
+            if client.is_service:
+                yield ServiceMemory(client.call)
+                return
+    with Recall(paths.user_history_file()) as recall:
+        yield recall
+
+
+def _export(recall: Recall | ServiceMemory, arguments: argparse.Namespace) -> int:
     names = recall.names()
     known = list(dict.fromkeys(gpu for gpu, _ in names))
     if unknown := [gpu for gpu in arguments.gpu or () if gpu not in known]:
@@ -67,7 +85,7 @@ def _export(recall: Recall, arguments: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def _energy(recall: Recall, arguments: argparse.Namespace) -> int:
+def _energy(recall: Recall | ServiceMemory, arguments: argparse.Namespace) -> int:
     by_gpu = recall.energy(arguments.since, arguments.until)
     total = Energy(
         sum(one.joules for one in by_gpu.values()), sum(one.measured_s for one in by_gpu.values())
