@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -84,17 +85,23 @@ def test_a_crash_at_any_step_loses_no_hold(
         assert [one.name for one in Path(folder).iterdir()] == [path.name]
 
 
+@cache
+def _eight_holds() -> tuple[tuple[str, ...], bytes]:
+    names = tuple(f"hold-{number}" for number in range(8))
+    with TemporaryDirectory() as folder:
+        journal = Journal(Path(folder, "holds.json"), BOOT)
+        for name in names:
+            journal.write(name, TRACE, {"text": "ö\n"})
+        return names, Path(folder, "holds.json").read_bytes()
+
+
 @given(st.integers(0, 5000), st.binary(min_size=1, max_size=40), st.booleans())
 def test_damage_costs_no_more_than_the_lines_that_it_hits(
     at: int, junk: bytes, is_cut: bool
 ) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder, "holds.json")
-        journal = Journal(path, BOOT)
-        names = [f"hold-{number}" for number in range(8)]
-        for name in names:
-            journal.write(name, TRACE, {"text": "ö\n"})
-        whole = path.read_bytes()
+        names, whole = _eight_holds()
         at %= len(whole)
         end = len(whole) if is_cut else at + len(junk)
         path.write_bytes(whole[:at] + (b"" if is_cut else junk) + whole[end:])
@@ -187,5 +194,3 @@ def test_a_folder_in_its_place_is_told(tmp_path: Path) -> None:
     journal = Journal(tmp_path, BOOT)
     assert journal.entries() == ()
     assert "cannot be read" in journal.problem
-
-

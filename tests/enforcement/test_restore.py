@@ -175,6 +175,15 @@ def test_one_damaged_entry_does_not_keep_the_others(spawn: Spawn, journal_path: 
     cell.close()
 
 
+def test_a_stop_that_is_on_its_way_is_undone_too(spawn: Spawn) -> None:
+    """A busy process is stopped when it gets its turn, milliseconds later."""
+    child = spawn()
+    for _ in range(20):
+        os.kill(child.pid, signal.SIGSTOP)
+        restore.restore({"kind": "signals", "processes": [list(key_of(child))]})
+    assert runs_on([child.pid])
+
+
 def test_a_pid_that_became_anothers_is_left_alone(spawn: Spawn) -> None:
     child = spawn()
     pid, started = key_of(child)

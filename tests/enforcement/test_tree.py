@@ -101,7 +101,7 @@ def test_time_of_a_child_passes_to_its_parent_once() -> None:
 
 @given(st.lists(st.dictionaries(st.integers(1, 4), st.integers(0, 5)), max_size=12))
 def test_time_never_falls(looks: list[dict[int, int]]) -> None:
-    time, ticks, last = ProcessorTime(), {pid: 0 for pid in range(1, 5)}, 0.0
+    time, ticks, last = ProcessorTime(), dict.fromkeys(range(1, 5), 0), 0.0
     for look in looks:
         for pid, more in look.items():
             ticks[pid] += more
