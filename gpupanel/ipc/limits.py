@@ -123,8 +123,8 @@ class Admission:
     Keeps an account of each user who is connected, and of those who owe something.
     """
 
-    def __init__(self, limits: Limits = LOCAL_USER) -> None:
-        self._limits = limits
+    def __init__(self, new_account: Callable[[], Account] | None = None) -> None:
+        self._new_account = new_account or (lambda: Account(LOCAL_USER))
         self._lock = threading.Lock()
         self._accounts: dict[str, Account] = {}
         self._connections: dict[str, int] = {}
@@ -140,7 +140,7 @@ class Admission:
             account = self._accounts.get(name)
             if account is None:
                 self._forget()
-                account = self._accounts[name] = Account(self._limits)
+                account = self._accounts[name] = self._new_account()
             most = PER_ROOT if peer.is_admin else PER_USER
             if self._connections.get(name, 0) >= most:
                 raise RequestDenied(f"your user has {most} connections already, and no more may be")

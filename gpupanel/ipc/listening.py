@@ -77,6 +77,8 @@ class Listener(Closing):
 
     def close(self) -> None:
         """Let nobody in any more, and end what there is; returns when all threads have."""
+        if self._closing.is_set():
+            return
         self._closing.set()
         for door in self._doors:
             door.shut()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 from gpupanel.policy import generation
 from gpupanel.policy.identity import user_of
@@ -18,6 +19,11 @@ from gpupanel.policy.wishes import WishFile
 
 _MOST_KNOWN = 256
 """Users whose policy is kept; another one is worked out anew."""
+
+
+class _OfUser(NamedTuple):
+    effective: EffectivePolicy
+    imposed: EffectivePolicy
 
 
 class Policies:
@@ -35,7 +41,7 @@ class Policies:
         self._users_dir = users_dir
         self._watch = generation.PolicyWatch(sources)
         self._lock = threading.Lock()
-        self._of_users: dict[int, EffectivePolicy] = {}
+        self._of_users: dict[int, _OfUser] = {}
 
     def load(self) -> None:
         """Read everything."""
@@ -53,21 +59,32 @@ class Policies:
 
     def of(self, uid: int | None) -> EffectivePolicy:
         """What is in force for that user; the machine's where the system has no numbers."""
+        known = self._known(uid)
+        return self.general if known is None else known.effective
+
+    def imposed_on(self, uid: int | None) -> EffectivePolicy:
+        """The same without the user's wishes: what protects others is none of them."""
+        known = self._known(uid)
+        return self.general if known is None else known.imposed
+
+    def _known(self, uid: int | None) -> _OfUser | None:
         if self._users_dir is None or uid is None:
-            return self.general
+            return None
         with self._lock:
             machine, known = self._machine, self._of_users.get(uid)
         if known is not None:
             return known
         # Not under the lock: who is in which group may be a question to a slow server.
-        said = UserSource(self._wish_file(uid).path).read()
-        policy = machine.for_user(user_of(uid), said.claims, (), said.diagnostics)
+        asker, said = user_of(uid), UserSource(self._wish_file(uid).path).read()
+        known = _OfUser(
+            machine.for_user(asker, said.claims, (), said.diagnostics), machine.for_user(asker)
+        )
         with self._lock:
             if machine is self._machine:
                 if len(self._of_users) >= _MOST_KNOWN:
                     self._of_users.clear()
-                self._of_users[uid] = policy
-        return policy
+                self._of_users[uid] = known
+        return known
 
     def wishes(self, uid: int) -> str:
         """The text of a user's wishes; empty where he has none.
@@ -78,13 +95,17 @@ class Policies:
         return self._wish_file(uid).read() or ""
 
     def wish(self, uid: int, text: str) -> None:
-        """Put ``text`` in the place of the user's wishes.
+        """Put ``text`` in the place of the user's wishes; an empty one is none.
 
         Raises:
             PolicyInvalid: It is no valid policy of a user; nothing is changed.
             OSError: It cannot be written; nothing is changed.
         """
-        self._wish_file(uid).save(text)
+        file = self._wish_file(uid)
+        if text:
+            file.save(text)
+        else:
+            file.path.unlink(missing_ok=True)
         with self._lock:
             self._of_users.pop(uid, None)
 

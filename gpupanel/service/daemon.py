@@ -312,7 +312,7 @@ class Daemon:
         return {"holds": [one.as_json() for one in self._view(peer).holds(self._holds)]}
 
     def _view(self, peer: Peer) -> View:
-        return view_of(peer, self._policies.of)
+        return view_of(peer, self._policies.imposed_on)
 
     def _methods_for(self, peer: Peer) -> Mapping[str, Method]:
         """All methods as one client may call them."""

@@ -60,12 +60,12 @@ class View:
         return self.sees_all or kind not in ABOUT_PROCESSES
 
 
-def view_of(peer: Peer, policy_for: Callable[[int | None], EffectivePolicy]) -> View:
-    """What ``peer`` sees: an administrator everything, a user what policy says now."""
+def view_of(peer: Peer, imposed_on: Callable[[int | None], EffectivePolicy]) -> View:
+    """What ``peer`` sees: an administrator everything, a user what the machine's policy says."""
     sees_all = (
         peer.endpoint is Endpoint.PARENT
         or peer.is_admin
-        or policy_for(peer.uid).is_true("privacy.show_other_users_processes")
+        or imposed_on(peer.uid).is_true("privacy.show_other_users_processes")
     )
     return View(peer.uid, sees_all)
 

@@ -199,6 +199,7 @@ class ServiceWire(Wire):
         super().__init__(listener, parent)
         self._service = service
         self.endpoint, self._path = address
+        self._is_connected = False
         self._socket = self._made_socket()
 
     def open(self) -> None:
@@ -226,11 +227,11 @@ class ServiceWire(Wire):
         made = QLocalSocket(self)
         made.connected.connect(self._connected)
         made.readyRead.connect(self._read)
-        made.disconnected.connect(self._disconnected)
         made.errorOccurred.connect(self._failed)
         return made
 
     def _connected(self) -> None:
+        self._is_connected = True
         try:
             reach.check(int(self._socket.socketDescriptor()), self._service)
         except ServiceUnreachable as reason:
@@ -241,10 +242,10 @@ class ServiceWire(Wire):
     def _read(self) -> None:
         self._take(bytes(self._socket.readAll().data()))
 
-    def _disconnected(self) -> None:
-        self._lose(self.tr("The service ended the connection."))
-
     def _failed(self) -> None:
-        self._read()  # it may have said why
-        why = self._socket.errorString()
-        self._lose(self.tr("The service cannot be reached: {0}").format(why))
+        if self._is_connected:
+            self._read()  # it may have said why
+            self._lose(self.tr("The service ended the connection."))
+        else:
+            why = self._socket.errorString()
+            self._lose(self.tr("The service cannot be reached: {0}").format(why))

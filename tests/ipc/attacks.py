@@ -9,12 +9,14 @@ import json
 import socket
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 ADDRESS, ATTACK, SECONDS = sys.argv[1], sys.argv[2], float(sys.argv[3])
 HELLO = b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":1}}\n'
 
 
-def connected(greet=True):
+def connected(greet: bool = True) -> socket.socket:
     made = socket.socket(socket.AF_UNIX)
     made.connect(ADDRESS)
     made.settimeout(SECONDS)
@@ -24,12 +26,12 @@ def connected(greet=True):
     return made
 
 
-def request(method, **params):
+def request(method: str, **params: Any) -> bytes:
     message = {"jsonrpc": "2.0", "id": 2, "method": method, "params": params}
     return json.dumps(message).encode() + b"\n"
 
 
-def one_line(line):
+def one_line(line: bytes) -> str:
     """Send a line in place of a request; what is answered, and whether the line was closed."""
     with connected() as to_service:
         told = b""
@@ -41,7 +43,7 @@ def one_line(line):
     return told.decode()
 
 
-def until_over(step):
+def until_over(step: Callable[[], None]) -> str:
     end = time.monotonic() + SECONDS
     count = 0
     while time.monotonic() < end:
@@ -50,17 +52,17 @@ def until_over(step):
             count += 1
         except OSError as reason:
             return f"{count} {type(reason).__name__}"
-    return count
+    return str(count)
 
 
-def flood():
+def flood() -> str:
     """Requests as fast as they go, over as many connections as there are, answers thrown away."""
     made = [connected() for _ in range(8)]
     lines = request("gpus") * 200
     for one in made:
         one.setblocking(False)
 
-    def step():
+    def step() -> None:
         for one in made:
             with contextlib.suppress(BlockingIOError):
                 one.send(lines)
@@ -70,14 +72,14 @@ def flood():
     return until_over(step)
 
 
-def dear():
+def dear() -> str:
     """The dearest question there is, again and again."""
     made = [connected() for _ in range(8)]
     lines = request("history", seconds=3600) * 50
     for one in made:
         one.setblocking(False)
 
-    def step():
+    def step() -> None:
         for one in made:
             with contextlib.suppress(BlockingIOError):
                 one.send(lines)
@@ -87,7 +89,7 @@ def dear():
     return until_over(step)
 
 
-def slow_reader():
+def slow_reader() -> str:
     """Subscribes to all, asks much, reads nothing."""
     made = [connected() for _ in range(8)]
     for one in made:
@@ -96,7 +98,7 @@ def slow_reader():
             one.send(request("subscribe", topic=topic, interval_s=0))
     lines = request("history", seconds=60) * 200
 
-    def step():
+    def step() -> None:
         for one in made:
             with contextlib.suppress(BlockingIOError):
                 one.send(lines)
@@ -105,11 +107,11 @@ def slow_reader():
     return until_over(step)
 
 
-def slowloris():
+def slowloris() -> str:
     """A byte at a time, of a request without an end."""
     made = [connected() for _ in range(8)]
 
-    def step():
+    def step() -> None:
         for one in made:
             one.send(b" ")
         time.sleep(0.05)
@@ -117,31 +119,31 @@ def slowloris():
     return until_over(step)
 
 
-def silent():
+def silent() -> str:
     """Connects and says nothing."""
     with connected(greet=False) as one:
         one.settimeout(SECONDS)
         return repr(one.recv(100))
 
 
-def newlines():
+def newlines() -> str:
     with connected() as one:
         blank = b"\n" * 65536
         one.setblocking(False)
 
-        def step():
+        def step() -> None:
             with contextlib.suppress(BlockingIOError):
                 one.send(blank)
 
         return until_over(step)
 
 
-def knocking():
+def knocking() -> str:
     """Connects and leaves, as fast as it goes."""
     return until_over(lambda: connected(greet=False).close())
 
 
-def many():
+def many() -> tuple[int, list[str]]:
     """Forty connections; how many are answered, and what the others are told."""
     made = [connected(greet=False) for _ in range(40)]
     answers = []
@@ -151,18 +153,18 @@ def many():
         answers.append(json.loads(one.recv(65536)))
     served = [one for one in answers if "result" in one]
     refused = {one["error"]["message"] for one in answers if "error" in one}
-    return [len(served), sorted(refused)]
+    return len(served), sorted(refused)
 
 
-def greet():
+def greet() -> None:
     """No attack: when it is answered, whoever came before has been let in or refused."""
     connected().close()
 
 
-def half_open():
+def half_open() -> str:
     """Ends its side in the middle of a line."""
 
-    def step():
+    def step() -> None:
         one = connected()
         one.send(b'{"jsonrpc"')
         one.shutdown(socket.SHUT_WR)
@@ -172,10 +174,10 @@ def half_open():
     return until_over(step)
 
 
-def killed():
+def killed() -> str:
     """Is gone in the middle of a long answer."""
 
-    def step():
+    def step() -> None:
         one = connected()
         one.send(request("history", seconds=3600) * 3)
         one.recv(10)
@@ -200,7 +202,5 @@ LINES = {
 }
 
 if __name__ == "__main__":
-    if ATTACK in LINES:
-        print(json.dumps(one_line(LINES[ATTACK])))
-    else:
-        print(json.dumps(globals()[ATTACK]()))
+    saw = one_line(LINES[ATTACK]) if ATTACK in LINES else globals()[ATTACK]()
+    sys.stdout.write(json.dumps(saw) + "\n")

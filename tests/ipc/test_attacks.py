@@ -51,7 +51,7 @@ def unharmed(service: ServiceChild) -> Any:
     "name", ["flood", "dear", "slow_reader", "newlines", "knocking", "half_open", "killed"]
 )
 def test_it_goes_on(service: ServiceChild, name: str) -> None:
-    attack(service, name, 0.7)
+    attack(service, name, 0.4)
 
 
 @pytest.mark.usefixtures("unharmed")
