@@ -146,7 +146,9 @@ def measured(
         daemon.set_cap(100)
         daemon.wait_until(lambda holds: not holds)
         uncapped.append(rate_per_s(program, window_s / 2))
-    return Figures(name, percent, tuple(uncapped), tuple(capped))
+    figures = Figures(name, percent, tuple(uncapped), tuple(capped))
+    sys.stdout.write(f"\n{figures}\n")
+    return figures
 
 
 def _is_steady(hold: dict[str, Any], percent: int) -> bool:

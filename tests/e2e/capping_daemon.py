@@ -32,7 +32,8 @@ def main(folder: Path, uid: int) -> None:
     try:
         for _ in sys.stdin:
             holds = daemon._holds
-            print(json.dumps([one.as_json() for one in holds]), flush=True)
+            sys.stdout.write(json.dumps([one.as_json() for one in holds]) + "\n")
+            sys.stdout.flush()
     finally:
         daemon.stop()
 
