@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol
 
 from gpupanel.enforcement.cell import Cell, ProcessKey
 from gpupanel.enforcement.meter import Meter
@@ -19,6 +20,42 @@ from gpupanel.enforcement.meters.processor import ProcessorMeter
 from gpupanel.enforcement.meters.wddm import WddmMeter
 from gpupanel.model.errors import HoldFailed
 from gpupanel.model.gpu import GpuInfo
+
+
+class Meter(Protocol):
+    """Counts the GPU time of one cell. Belongs to one thread."""
+
+    @property
+    def capacity(self) -> float:
+        """GPU seconds that its devices can give per second: 1 for each device."""
+
+    def admit(self, processes: Collection[ProcessKey], whole_life: bool) -> None:
+        """Count these from now on; call it right before ``Cell.add``.
+
+        Children that they have later need no call: the cell knows them, and their whole life
+        counts.
+
+        Args:
+            processes: Who is taken in.
+            whole_life: What they used before counts too: they came while the cap was on.
+
+        Raises:
+            HoldFailed: They cannot be counted; the text says what is missing.
+        """
+
+    def used_s(self, cell: Cell, now_s: float) -> float:
+        """GPU seconds since the meter was made; never falls, and the dead keep what they used.
+
+        Args:
+            cell: Always the same one.
+            now_s: Monotonic clock.
+
+        Raises:
+            HoldFailed: A source does not answer, so the sum is not known.
+        """
+
+    def close(self) -> None:
+        """Let go of the driver."""
 
 
 class _Several:
@@ -34,6 +71,10 @@ class _Several:
 
     def used_s(self, cell: Cell, now_s: float) -> float:
         return sum(meter.used_s(cell, now_s) for meter in self._meters)
+
+    def close(self) -> None:
+        for meter in self._meters:
+            meter.close()
 
 
 _MAKERS: Mapping[str, Callable[[Sequence[GpuInfo]], Meter]] = {
@@ -59,9 +100,14 @@ def meter_for(gpus: Sequence[GpuInfo]) -> Meter:
     by_backend: dict[str, list[GpuInfo]] = {}
     for gpu in gpus:
         by_backend.setdefault(gpu.backend, []).append(gpu)
-    meters = []
-    for backend, own in by_backend.items():
-        if backend not in _MAKERS:
-            raise HoldFailed(f"nobody counts GPU time through the driver stack {backend}")
-        meters.append(_MAKERS[backend](own))
+    meters: list[Meter] = []
+    try:
+        for backend, own in by_backend.items():
+            if backend not in _MAKERS:
+                raise HoldFailed(f"nobody counts GPU time through the driver stack {backend}")
+            meters.append(_MAKERS[backend](own))
+    except HoldFailed:
+        for meter in meters:
+            meter.close()
+        raise
     return meters[0] if len(meters) == 1 else _Several(meters)

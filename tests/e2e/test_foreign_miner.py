@@ -34,7 +34,7 @@ def agent(home: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli
 
 def known_as(agent: Client, pid: int, standing: Standing) -> dict[str, Any]:
     """What the first look tells that calls one process so."""
-    looks, last = 0, None
+    looks, last = 0, dict[str, Any]()
     for method, params in agent.notifications():
         looks += method == "processes"
         last = next((one for one in params.get("processes", ()) if one["pid"] == pid), last)

@@ -465,8 +465,11 @@ def library(monkeypatch: pytest.MonkeyPatch) -> nvml_double.NvmlDouble:
 
 
 @pytest.fixture
-def nvml(library: nvml_double.NvmlDouble) -> NvmlMeter:
-    return NvmlMeter([gpu("nvml", nvml_double.gpu_id(0))], clock_unix_s=lambda: NOW_S)
+def nvml(library: nvml_double.NvmlDouble) -> Iterator[NvmlMeter]:
+    meter = NvmlMeter([gpu("nvml", nvml_double.gpu_id(0))], clock_unix_s=lambda: NOW_S)
+    yield meter
+    meter.close()
+    assert library.users == 0
 
 
 def test_nvml_counts_the_cells_processes_and_their_children_only(
@@ -520,13 +523,6 @@ def test_nvml_that_does_not_answer_is_an_error_and_not_nought(
         nvml.used_s(Inmates({(7, 1)}), 1.0)
 
 
-def test_nvml_is_let_go_of_with_its_last_meter(library: nvml_double.NvmlDouble) -> None:
-    meters = [NvmlMeter([gpu("nvml", nvml_double.gpu_id(0))]) for _ in range(2)]
-    assert library.users == 2
-    meters.clear()
-    assert library.users == 0
-
-
 def test_a_gpu_that_nvml_does_not_know_leaves_nvml_stopped(
     library: nvml_double.NvmlDouble,
 ) -> None:
@@ -575,13 +571,7 @@ def test_windows_running_time_counts_by_process_and_engine(
     cell.processes.remove((8, 1))
     windows.look(running(p7_3D=70_000_000))
     assert wddm.used_s(cell, 3.0) == pytest.approx(9.0 + 2.0 + 0.5)
-
-
-def test_windows_counters_are_let_go_of_with_their_meter(windows: FakeWindows) -> None:
-    meter = WddmMeter([gpu("nvml", "GPU-uuid", "00000000:01:00.0")], windows.win32)
-    meter.admit([(7, 1)], whole_life=False)
-    assert windows.open_queries == 1
-    del meter
+    wddm.close()
     assert windows.open_queries == 0
 
 

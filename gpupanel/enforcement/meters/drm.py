@@ -102,6 +102,9 @@ class DrmMeter:
             tally.end_round(now_s)
         return self._time_ns.total / 1e9 + sum(one.used_s for one in self._cycles.values())
 
+    def close(self) -> None:
+        """See ``Meter.close``."""
+
     def _tally(self, client: Client, name: str, engine: Engine) -> Tally[tuple[ClientKey, str]]:
         if engine.total is None:
             return self._time_ns

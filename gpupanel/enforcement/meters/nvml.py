@@ -9,7 +9,6 @@ it works through a period.
 from __future__ import annotations
 
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -59,7 +58,6 @@ class NvmlMeter:
         """
         self.capacity = float(len(gpus))
         self._nvml = library or Library()
-        weakref.finalize(self, self._nvml.stop)
         self._clock_unix_s = clock_unix_s
         self._since_us: dict[int, float] = {}
         self._lived_s: dict[int, float] = {}
@@ -71,6 +69,7 @@ class NvmlMeter:
                 for gpu in gpus
             ]  # fmt: skip
         except BackendError as error:
+            self._nvml.stop()
             raise HoldFailed(f"GPU time cannot be counted: {error}") from error
 
     def admit(self, processes: Collection[ProcessKey], whole_life: bool) -> None:
@@ -94,6 +93,10 @@ class NvmlMeter:
         for log in self._logs:
             log.read(self._since_us)
         return sum(log.used_s for log in self._logs)
+
+    def close(self) -> None:
+        """See ``Meter.close``."""
+        self._nvml.stop()
 
     def _now_us(self) -> float:
         return self._clock_unix_s() * 1e6

@@ -45,3 +45,6 @@ class ProcessorMeter:
         used_s = (self._before_s + cell.cpu_s()) / self._cores
         self._greatest_s = max(self._greatest_s, used_s)
         return self._greatest_s
+
+    def close(self) -> None:
+        """See ``Meter.close``."""

@@ -6,7 +6,6 @@ Never run on Windows so far: written from Microsoft's documentation and tested o
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from gpupanel.backends.wddm import Windows
@@ -51,7 +50,6 @@ class WddmMeter:
         self._tally: Tally[tuple[ProcessKey, Instance]] = Tally()
         try:
             self._windows = windows()
-            weakref.finalize(self, self._windows.close)
             self._luids = frozenset(self._luid(gpu) for gpu in gpus)
         except BackendError as error:
             raise HoldFailed(f"GPU time cannot be counted: {error}") from error
@@ -70,6 +68,10 @@ class WddmMeter:
             self._tally.see((process, instance), running_s, now_s)
         self._tally.end_round(now_s)
         return self._tally.total
+
+    def close(self) -> None:
+        """See ``Meter.close``."""
+        self._windows.close()
 
     def _luid(self, gpu: GpuInfo) -> int:
         for display in self._windows.displays():

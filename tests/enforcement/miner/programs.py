@@ -38,6 +38,7 @@ _PATIENCE_S = 60.0
 def folder() -> Path:
     """Of what is built, with PoCL's cache; removed at exit."""
     made = Path(tempfile.mkdtemp(prefix="gpupanel-programs-"))
+    made.chmod(0o755)  # another user's programs are started from it too
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return made
 
@@ -57,18 +58,32 @@ def built(source: str, name: str) -> Path:
 class Program:
     """One that computes on the processor until the test is done with it. A context manager."""
 
-    def __init__(self, binary: Path, *words: str, seconds: float = 120.0) -> None:
-        """Start it; ``wait_until_at_work`` when that matters."""
+    def __init__(
+        self, binary: Path, *words: str, seconds: float = 120.0, uid: int | None = None
+    ) -> None:
+        """Start it; ``wait_until_at_work`` when that matters.
+
+        Args:
+            binary: From ``built``.
+            words: Its switches.
+            seconds: After which it ends in any case.
+            uid: Whose it is; ours if left out.
+        """
         handle, path = tempfile.mkstemp(prefix="board-", dir=folder())
         os.truncate(handle, _BOARD_BYTES)
+        os.fchmod(handle, 0o666)
         self._board = mmap.mmap(handle, _BOARD_BYTES)
         os.close(handle)
         self.path = path
-        environment = {**os.environ, "WORK_BOARD": path, "POCL_CACHE_DIR": str(folder() / "pocl")}
+        cache = folder() / f"pocl-{os.geteuid() if uid is None else uid}"
+        cache.mkdir(exist_ok=True)
+        if uid is not None:
+            os.chown(cache, uid, uid)
+        environment = {**os.environ, "WORK_BOARD": path, "POCL_CACHE_DIR": str(cache)}
         environment.pop("WORK_UNTIL", None)
         self.process = subprocess.Popen(
             [binary, *words, "--seconds", str(seconds)], env=environment,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, user=uid, group=uid,
         )  # fmt: skip
 
     def __enter__(self) -> Self:
@@ -151,15 +166,17 @@ class Program:
         return int(value)
 
 
-def miner(*words: str, name: str = "miner", seconds: float = 120.0) -> Program:
+def miner(
+    *words: str, name: str = "miner", seconds: float = 120.0, uid: int | None = None
+) -> Program:
     """The foreign miner; without an API unless ``words`` name its port."""
     arguments = (*MINING, *words) if "--api-bind-http" in words else (*QUIET, *words)
-    return Program(built("miner", name), *arguments, seconds=seconds)
+    return Program(built("miner", name), *arguments, seconds=seconds, uid=uid)
 
 
-def neighbour(*words: str, seconds: float = 120.0) -> Program:
+def neighbour(*words: str, seconds: float = 120.0, uid: int | None = None) -> Program:
     """Honest work, under a name of its kind."""
-    return Program(built("neighbour", "heat2d"), *words, seconds=seconds)
+    return Program(built("neighbour", "heat2d"), *words, seconds=seconds, uid=uid)
 
 
 def _lives(process: psutil.Process) -> bool:
