@@ -30,7 +30,7 @@ from gpupanel.sampling.store import Store
 from gpupanel.sampling.transitions import Transitions
 from gpupanel.service.judging import NOBODY, Judging
 from gpupanel.service.memory import Memory
-from gpupanel.service.turn import Turn
+from gpupanel.service.watchdog import Turn
 
 TOPICS = {"snapshots", "gpus", "policy", "processes", "events"}
 

@@ -26,7 +26,7 @@ from gpupanel.model.gpu import GpuId, ProcessSample, Snapshot, Unavailable
 from gpupanel.model.verdict import Standing, Verdict
 from gpupanel.policy.resolve import EffectivePolicy
 from gpupanel.service.objections import Objections
-from gpupanel.service.turn import Turn
+from gpupanel.service.watchdog import Turn
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 
 INTERVAL_S = 3.0
