@@ -69,9 +69,12 @@ def _probe(arguments: list[str]) -> int:
 
 def _deadman(arguments: list[str]) -> int:
     del arguments
-    from gpupanel.enforcement.deadman_child import main
+    if sys.platform == "linux":
+        from gpupanel.enforcement.deadman_child import main
 
-    return main()
+        return main()
+    sys.stderr.write("gpupanel deadman: this system lets go by itself\n")
+    return 2
 
 
 def _service(arguments: list[str]) -> int:

@@ -39,7 +39,7 @@ class Cell(Protocol):
 
     @property
     def trace(self) -> Trace:
-        """What ``restore`` needs; written down before the first ``freeze``."""
+        """What ``restore`` needs; written down before the first ``freeze``, and after ``add``."""
 
     def add(self, processes: Collection[ProcessKey]) -> None:
         """Take these in, with the children that they have later; who is gone is left out.
@@ -52,7 +52,9 @@ class Cell(Protocol):
         """Who lives in it now."""
 
     def freeze(self) -> None:
-        """Hold everybody in it; frozen already is well.
+        """Hold everybody in it; frozen already is well, and costs a write to the kernel at most.
+
+        A dead-man may have let them go meanwhile, so whoever wants them held asks each time.
 
         Raises:
             HoldFailed: They go on running.
@@ -72,7 +74,13 @@ class Cell(Protocol):
         """End everybody in it at once."""
 
     def close(self) -> None:
-        """Let go of everybody, put them back where they came from, leave nothing behind."""
+        """Let go of everybody, put them back where they came from, leave nothing behind.
+
+        Whose place is gone stays where it is, and runs.
+
+        Raises:
+            HoldFailed: Somebody may still be held.
+        """
 
 
 class Freezer(Protocol):

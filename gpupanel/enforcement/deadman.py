@@ -71,7 +71,7 @@ class DeadMan:
             )
         except OSError as reason:
             raise HoldFailed(f"the dead-man cannot be started: {reason}") from None
-        os.set_blocking(self._pipe(), False)
+        _open(self._pipe())
 
     def hold(self, name: str, trace: Trace) -> None:
         """Before the first freeze of a cell, and whenever its trace has changed.
@@ -89,7 +89,7 @@ class DeadMan:
             self._revive()
 
     def beat(self) -> None:
-        """Call it in each round of whoever holds: the child lets go after two seconds of silence."""
+        """Call it in each round: the child lets everybody go after two seconds of silence."""
         now_s = time.monotonic()
         if now_s < self._next_beat_s:
             return
@@ -144,20 +144,36 @@ class DeadMan:
         return self._child.stdin.fileno()
 
 
-def _sent(pipe: int, text: bytes) -> bool:
-    deadline_s = time.monotonic() + _PATIENCE_S
-    poll = select.poll()
-    poll.register(pipe, select.POLLOUT)
-    while text:
-        try:
-            text = text[os.write(pipe, text) :]
-        except BlockingIOError:
-            left_s = deadline_s - time.monotonic()
-            if left_s <= 0 or not poll.poll(left_s * 1000):
+if sys.platform != "win32":
+
+    def _open(pipe: int) -> None:
+        """A child that hangs must not hang us."""
+        os.set_blocking(pipe, False)
+
+    def _sent(pipe: int, text: bytes) -> bool:
+        deadline_s = time.monotonic() + _PATIENCE_S
+        poll = select.poll()
+        poll.register(pipe, select.POLLOUT)
+        while text:
+            try:
+                text = text[os.write(pipe, text) :]
+            except BlockingIOError:
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0 or not poll.poll(left_s * 1000):
+                    return False
+            except BrokenPipeError:
                 return False
-        except BrokenPipeError:
-            return False
-    return True
+        return True
+
+else:
+
+    def _open(pipe: int) -> None:
+        """There is no dead-man on Windows."""
+
+    def _sent(pipe: int, text: bytes) -> bool:
+        """There is no dead-man on Windows."""
+        del pipe, text
+        return False
 
 
 def _end(child: subprocess.Popen[bytes]) -> str:

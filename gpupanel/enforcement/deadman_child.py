@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - what follows exists on Linux alone, and mypy checks it there alone
 """What the dead-man does: listens on stdin, and lets everybody go at its end or when it is silent.
 
 A line is a beat if it is empty, else ``{"hold": name, "trace": ...}`` or ``{"drop": name}``. After
@@ -7,11 +8,14 @@ undone. Imports little, holds no lock, and needs nobody.
 
 from __future__ import annotations
 
+import sys
+
+assert sys.platform == "linux"
+
 import json
 import os
 import select
 import signal
-import sys
 from collections.abc import Callable
 from time import monotonic
 

@@ -1,6 +1,11 @@
+# ruff: noqa: E402 - what follows exists on Linux alone, and mypy checks it there alone
 """Picks the best means that this Linux and our rights allow, and says which."""
 
 from __future__ import annotations
+
+import sys
+
+assert sys.platform == "linux"
 
 import os
 import re

@@ -75,6 +75,10 @@ if sys.platform == "linux":
             return file.read().strip()
 
 else:
+    _PREFETCH = (
+        r"SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management\PrefetchParameters"
+    )
+    """Where Windows counts its starts."""
 
     def thaw(trace: Trace) -> None:
         """Windows lets go by itself when whoever holds has ended."""
@@ -86,3 +90,14 @@ else:
         """There is nothing to find: nothing outlives its holder."""
         del prefix
         return Restored((), ())
+
+    def boot_id() -> str:
+        """Another one after each start of the system.
+
+        Raises:
+            OSError: The system does not tell.
+        """
+        import winreg
+
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _PREFETCH) as key:
+            return str(winreg.QueryValueEx(key, "BootId")[0])

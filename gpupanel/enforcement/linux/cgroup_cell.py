@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - what follows exists on Linux alone, and mypy checks it there alone
 """A cell of control groups: who is in it cannot leave, nor run again by a signal.
 
 Processes stay below the deepest folder that only root may change (``Hierarchy.stronghold``): a
@@ -6,6 +7,10 @@ slices that is a scope that systemd makes; anywhere else a folder of ours.
 """
 
 from __future__ import annotations
+
+import sys
+
+assert sys.platform == "linux"
 
 import os
 from collections.abc import Collection

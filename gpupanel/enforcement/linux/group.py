@@ -1,6 +1,11 @@
+# ruff: noqa: E402 - what follows exists on Linux alone, and mypy checks it there alone
 """One control group that is ours, with its files kept open: a freeze is one write."""
 
 from __future__ import annotations
+
+import sys
+
+assert sys.platform == "linux"
 
 import errno
 import os
@@ -58,7 +63,7 @@ class Group:
         return [one for one in found if one and not one.has_ended]
 
     def usage_s(self) -> float | None:
-        """Processor time of all who were in it since it was made; None where that is not counted."""
+        """Processor time of all who ever were in it; None where that is not counted."""
         if self._usage is None:
             return None
         try:

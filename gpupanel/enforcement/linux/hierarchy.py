@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - what follows exists on Linux alone, and mypy checks it there alone
 """Hierarchies of control groups: where they are mounted, who is where, and whose each folder is.
 
 A group is named by its path below the mount, as ``/proc/PID/cgroup`` writes it. Version 2 is
@@ -6,6 +7,10 @@ cgroup-v1/freezer-subsystem.rst.
 """
 
 from __future__ import annotations
+
+import sys
+
+assert sys.platform == "linux"
 
 import errno
 import os

@@ -1,6 +1,11 @@
+# ruff: noqa: E402 - what follows exists on Linux alone, and mypy checks it there alone
 """Processes as the kernel names them: ``/proc/PID/stat``, and descriptors that outlive a pid."""
 
 from __future__ import annotations
+
+import sys
+
+assert sys.platform == "linux"
 
 import os
 import select

@@ -1,6 +1,11 @@
+# ruff: noqa: E402 - what follows exists on Linux alone, and mypy checks it there alone
 """Processor time of processes that come and go, where no control group counts it."""
 
 from __future__ import annotations
+
+import sys
+
+assert sys.platform == "linux"
 
 import os
 from collections.abc import Iterable

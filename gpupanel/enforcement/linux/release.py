@@ -1,9 +1,14 @@
+# ruff: noqa: E402 - what follows exists on Linux alone, and mypy checks it there alone
 """Letting go of what is held, from a trace alone: after a crash, or at the end of a hold.
 
 Each step is tried whatever became of those before it, and doing it twice is well.
 """
 
 from __future__ import annotations
+
+import sys
+
+assert sys.platform == "linux"
 
 import os
 import signal
@@ -35,7 +40,9 @@ def thaw(trace: Trace) -> None:
         undo = _UNDO[trace["kind"]]
         undo(trace)
     except (KeyError, TypeError, ValueError) as reason:
-        raise HoldFailed(f"the note of a hold is damaged, so it cannot be undone: {reason}") from None
+        raise HoldFailed(
+            f"the note of a hold is damaged, so it cannot be undone: {reason}"
+        ) from None
 
 
 def restore(trace: Trace) -> None:
@@ -82,8 +89,10 @@ def signals_trace(processes: Collection[ProcessKey]) -> dict[str, Any]:
 
 def _thaw_groups(trace: Trace) -> None:
     hierarchy, groups = _groups(trace)
+    if hierarchy is None:
+        return  # unmounted: there is nothing left that could hold
     faults = []
-    for group in groups if hierarchy else ():
+    for group in groups:
         try:
             hierarchy.thaw(group)
         except OSError as error:

@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - what follows exists on Linux alone, and mypy checks it there alone
 """A cell of signals, where there are no control groups for us: best effort.
 
 Anybody with the same rights can send SIGCONT, a child whose parent ended is not found, and a stop
@@ -6,6 +7,10 @@ stopped.
 """
 
 from __future__ import annotations
+
+import sys
+
+assert sys.platform == "linux"
 
 import os
 import signal

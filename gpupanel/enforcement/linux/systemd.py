@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - what follows exists on Linux alone, and mypy checks it there alone
 """Scopes of systemd: control groups that it made for us, and that it leaves alone.
 
 systemd is the only one who may make groups among its slices. It is asked through its own
@@ -5,6 +6,10 @@ systemd is the only one who may make groups among its slices. It is asked throug
 """
 
 from __future__ import annotations
+
+import sys
+
+assert sys.platform == "linux"
 
 import os
 import subprocess

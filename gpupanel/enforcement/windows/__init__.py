@@ -1,0 +1,1 @@
+"""How Windows holds processes: the calls, and nothing that thinks."""

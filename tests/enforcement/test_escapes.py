@@ -1,0 +1,184 @@
+"""What a miner and its user may try against a cell: nothing of it works, as user 65534."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from gpupanel.enforcement.cell import Cell, Means
+from gpupanel.enforcement.linux.cgroup_cell import CgroupCell
+from gpupanel.enforcement.linux.hierarchy import Hierarchy, find
+from tests.enforcement.conftest import (
+    BUSY,
+    PREFIX,
+    Spawn,
+    key_of,
+    runs_on,
+    stands_still,
+)
+
+USER = 65534
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can play two users")
+
+
+def as_user(program: str) -> str:
+    """The error that a program of the user ends with; empty where there is none."""
+    told = subprocess.run(
+        [
+            *("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"),
+            *("/usr/bin/python3", "-I", "-c", program),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+    )
+    return told.stderr.strip().rpartition("\n")[2]
+
+
+def write_to(path: str, word: str) -> str:
+    """A program that does so in one system call, whose error is not lost."""
+    return f"import os; os.write(os.open('{path}', os.O_WRONLY), b'{word}')"
+
+
+def hierarchy_of(cell: Cell) -> Hierarchy:
+    found = find(int(cell.trace["version"]))
+    assert found is not None
+    return found
+
+
+def test_the_owner_cannot_continue_it(strong_cell: Cell, spawn: Spawn) -> None:
+    child = spawn(uid=USER)
+    strong_cell.add([key_of(child)])
+    strong_cell.freeze()
+    assert as_user(f"import os, signal; os.kill({child.pid}, signal.SIGCONT)") == ""
+    assert stands_still([child.pid])
+
+
+def test_the_owner_can_neither_thaw_nor_leave_nor_remove(strong_cell: Cell, spawn: Spawn) -> None:
+    child = spawn(uid=USER)
+    strong_cell.add([key_of(child)])
+    strong_cell.freeze()
+    hierarchy = hierarchy_of(strong_cell)
+    group = hierarchy.folder(strong_cell.trace["groups"][0])
+    switch = hierarchy.switch
+    for attempt in (
+        write_to(f"{group}/{switch.file}", switch.thawed.decode()),
+        write_to(f"{hierarchy.mount}/cgroup.procs", str(child.pid)),
+        f"import os; os.mkdir('{group}/inside')",
+        f"import os; os.rmdir('{group}')",
+        f"import os; os.rename('{group}', '{group}x')",
+    ):
+        assert "PermissionError" in as_user(attempt)
+    assert stands_still([child.pid])
+
+
+def test_the_owner_can_end_it_while_it_is_held(spawn: Spawn) -> None:
+    """The freezer of version 1 waits for the thaw, which comes in milliseconds."""
+    from tests.enforcement.conftest import MAKERS
+
+    cell = MAKERS["v2"]("end")
+    child = spawn(uid=USER)
+    cell.add([key_of(child)])
+    cell.freeze()
+    as_user(f"import os, signal; os.kill({child.pid}, signal.SIGKILL)")
+    assert child.wait(5) == -9
+    cell.close()
+
+
+@pytest.fixture
+def delegated() -> Iterator[str]:
+    """A group that the user owns, as systemd gives him one."""
+    unified = find(2)
+    if unified is None:
+        pytest.skip("control groups of version 2 are not mounted")
+    group = f"/{PREFIX}delegated"
+    folders = [unified.folder(group), unified.folder(f"{group}/app")]
+    for folder in folders:
+        os.mkdir(folder)
+        for path in (folder, f"{folder}/cgroup.procs", f"{folder}/cgroup.freeze"):
+            os.chown(path, USER, USER)
+    yield group
+    for folder in reversed(folders):
+        os.rmdir(folder)
+
+
+def test_nobody_gets_back_into_a_group_of_his_own(delegated: str, spawn: Spawn) -> None:
+    unified = find(2)
+    assert unified is not None
+    child = spawn(uid=USER)
+    unified.move(child.pid, f"{delegated}/app")
+    cell = CgroupCell(f"{PREFIX}own", unified, Means("v2"))
+    cell.add([key_of(child)])
+    assert cell.trace["groups"] == [f"/gpupanel-{PREFIX}own"]  # outside of what is his
+    cell.freeze()
+    back = write_to(f"{unified.folder(delegated)}/app/cgroup.procs", str(child.pid))
+    assert "PermissionError" in as_user(back)
+    assert stands_still([child.pid])
+    cell.close()
+    assert unified.group_of(child.pid) == f"{delegated}/app"
+    child.kill()
+    child.wait()
+
+
+def test_limits_of_a_service_or_container_go_on_to_hold(spawn: Spawn) -> None:
+    """A cell inside of its group: leaving it would leave its limits and its device filter."""
+    unified = find(2)
+    if unified is None:
+        pytest.skip("control groups of version 2 are not mounted")
+    group = f"/{PREFIX}container"
+    os.mkdir(unified.folder(group))
+    child = spawn(uid=USER)
+    unified.move(child.pid, group)
+    cell = CgroupCell(f"{PREFIX}in", unified, Means("v2"))
+    cell.add([key_of(child)])
+    assert unified.group_of(child.pid) == f"{group}/gpupanel-{PREFIX}in"
+    cell.freeze()
+    assert stands_still([child.pid])
+    cell.close()
+    assert unified.group_of(child.pid) == group
+    child.kill()
+    child.wait()
+    os.rmdir(unified.folder(group))
+
+
+def test_whoever_was_moved_out_by_root_is_seen_and_taken_in_again(
+    strong_cell: Cell, spawn: Spawn
+) -> None:
+    child = spawn()
+    key = key_of(child)
+    strong_cell.add([key])
+    strong_cell.freeze()
+    hierarchy_of(strong_cell).move(child.pid, "/")
+    assert strong_cell.members() == frozenset()
+    assert runs_on([child.pid])
+    strong_cell.add([key])
+    assert strong_cell.members() == {key}
+    strong_cell.freeze()
+    assert stands_still([child.pid])
+
+
+def test_in_another_pid_namespace_it_is_held_all_the_same(strong_cell: Cell, spawn: Spawn) -> None:
+    """As in a container: first process there, another number here."""
+    outer = spawn(
+        "import subprocess, sys\n"
+        f"inner = subprocess.Popen(['unshare', '--pid', '--fork', '--kill-child', {sys.executable!r},"
+        f" '-I', '-S', '-c', {BUSY!r}], stdout=subprocess.PIPE)\n"
+        "inner.stdout.readline()\nprint(flush=True)\ninner.wait()"
+    )
+    from gpupanel.enforcement.linux import process
+    from gpupanel.enforcement.tree import descendants
+
+    tree = descendants([key_of(outer)], process.living())
+    assert len(tree) == 3
+    strong_cell.add(tree)
+    assert strong_cell.members() == tree
+    strong_cell.freeze()
+    assert stands_still([pid for pid, _ in tree])
+    strong_cell.kill()
+    outer.wait()
