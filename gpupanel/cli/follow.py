@@ -69,7 +69,12 @@ class Follower:
         return [one.recorder.record() for one in self._followed]
 
     def _declare(self, one: _Followed) -> None:
-        """An agent that does not believe it judges the worker as it would anybody's process."""
+        """An agent that does not believe it judges the worker as it would anybody's process.
+
+        So does the service, always: it takes nobody's word.
+        """
+        if self._client.is_service:
+            return
         with suppress(ProtocolError):
             params = {"pid": one.runner.pid, "workload": one.run.workload}
             self._client.call("declare", params)

@@ -11,6 +11,7 @@ from typing import Any
 from gpupanel.cli.exit_codes import ExitCode
 from gpupanel.cli.text import columns
 from gpupanel.ipc.client import Client
+from gpupanel.ipc.transport import Endpoint
 from gpupanel.policy.faults import printable
 from gpupanel.policy.resolve import EffectivePolicy, PolicyState
 
@@ -37,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Look once; that something is not well is an answer and no failure, without --check."""
     with Client() as client:
-        agent, gpus = client.hello, client.call("gpus", {})
+        agent = {**client.hello, "endpoint": client.endpoint.value}
+        gpus = client.call("gpus", {})
         policy = EffectivePolicy.from_json(client.call("policy", {}))
     status = _status(agent, gpus, policy)
     if arguments.json:
@@ -65,6 +67,13 @@ def _status(
     }
 
 
+def _answering(agent: Mapping[str, Any]) -> tuple[str, str]:
+    """Who answered, and by which door it was asked."""
+    if agent["endpoint"] == Endpoint.PARENT:
+        return "Agent", f"{agent['version']}, {agent['scope']} scope; there is no service"
+    return "Service", f"{agent['version']}, {agent['scope']} scope, {agent['endpoint']} endpoint"
+
+
 def _runs() -> list[dict[str, Any]]:
     """The worker processes that this user may see; each is one run."""
     import psutil
@@ -84,7 +93,7 @@ def _print(status: Mapping[str, Any], policy: EffectivePolicy) -> None:
     backends = [f"{one['name']} {one['state']}" for one in status["backends"]]
     rows = [
         ("Policy", f"{policy.state.value.upper()}, {len(said['locked'])} keys mandated"),
-        ("Agent", f"{agent['version']}, {agent['scope']} scope"),
+        _answering(agent),
         ("Backends", ", ".join(backends) or "none"),
         ("GPUs", ", ".join(status["gpus"]) or "none"),
         ("Runs", f"{len(status['runs'])} running"),

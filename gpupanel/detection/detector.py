@@ -74,7 +74,6 @@ class Detector:
         reader: Reader,
         known: Signatures,
         own: OwnLoads,
-        own_uid: int | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Look at nothing yet.
@@ -83,18 +82,18 @@ class Detector:
             reader: The way to the facts.
             known: What gpupanel knows by itself.
             own: Its own loads.
-            own_uid: Whose programs the user may speak for; None where the system has no numbers.
             clock_s: For the time that a look takes.
         """
         self._reader = reader
         self._built_in = self._known = known
         self._own = own
-        self._own_uid = own_uid
         self._clock_s = clock_s
         self._watched: dict[Key, _Watched] = {}
         self._latches: dict[str, Latch] = {}
-        self.excused: Collection[str] = ()
-        self.users_may_object = False
+        self.excused: Collection[tuple[int | None, str | None]] = ()
+        """User and SHA-256 of each program that its user spoke for."""
+        self.may_object: Callable[[int | None], bool] = lambda uid: False
+        """Whether that user may speak for programs of his."""
 
     def learn(self, executables: Sequence[str], hosts: Sequence[str]) -> None:
         """Take an administrator's signatures in place of those taken before."""
@@ -172,14 +171,14 @@ class Detector:
         )
 
     def _standing(self, found: Standing, facts: ProcessFacts, protected: str) -> Standing:
-        if found in (Standing.MINING, Standing.SUSPECTED) and facts.content_sha256 in self.excused:
+        is_excused = (facts.uid, facts.content_sha256) in self.excused
+        if is_excused and found in (Standing.MINING, Standing.SUSPECTED):
             return Standing.EXCUSED
         return Standing.SUSPECTED if found is Standing.MINING and protected else found
 
     def _may_object(self, facts: ProcessFacts) -> bool:
         """A user may speak for a program of theirs, and only for what can be known again."""
-        is_theirs = facts.uid == self._own_uid
-        return self.users_may_object and is_theirs and facts.content_sha256 is not None
+        return facts.content_sha256 is not None and self.may_object(facts.uid)
 
     def _latch(self, one: _Watched, facts: ProcessFacts) -> Latch:
         """Of the program, however often it is renamed or started anew; else of the process."""

@@ -20,19 +20,27 @@ Methods (params -> result):
     explain {pid, started}             -> {judgement: Verdict with its evidence, or null}
     object {pid, started}              -> {}; its user says that this program does not mine
     declare {pid, workload}            -> {}; a worker of the caller's own, checked by the kernel
+    holds {}                           -> {holds: [Hold]}
+    wishes.get {}                      -> {text}; the service alone: of the caller's own user
+    wishes.set {text}                  -> {}; a policy file, which replaces what was there
     subscribe {topic[, interval_s]}    -> {subscription}; topics: snapshots, gpus, policy,
-                                          processes, events
+                                          processes, events, holds; each once, and anew with
+                                          another interval
     unsubscribe {subscription}         -> {}
 
 SPAN is since_unix_s, until_unix_s; answers hold 1000 points or 500 events at most.
 
 Notifications carry {subscription, ...}: snapshot {snapshot}, gpus {gpus, backends}, policy
-{policy}, processes {processes: [ProcessSample], hidden: [reason]}, event {event: EventRecord}.
+{policy}, processes {processes: [ProcessSample], hidden: [reason]}, event {event: EventRecord},
+holds {holds: [Hold]}.
+
+Who may ask what of the service is one table, ``service/authorization.py``.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NoReturn
@@ -46,6 +54,13 @@ MAX_REQUEST_BYTES = 64 * 1024
 
 MAX_REPLY_BYTES = 16 * 1024 * 1024
 """Longest line that a client reads: an hour of history of eight GPUs."""
+
+
+MAX_REQUEST_CONTAINERS = 64
+"""Most objects and arrays in a request, and so its deepest nesting too."""
+
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+"""A JSON string, or one without an end; never walked twice."""
 
 
 class ErrorCode(IntEnum):
@@ -85,12 +100,48 @@ def encode(message: Mapping[str, Any]) -> bytes:
     return json.dumps(message, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
-class Decoder:
-    """Cuts a stream of bytes into messages, however the transport split them."""
+class Lines:
+    """Cuts a stream of bytes into lines, however the transport split them."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._pending = bytearray()
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the beginning of a line is there, and its end is not."""
+        return self._pending_bytes > 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """All lines that ``chunk`` completes, oldest first.
+
+        Raises:
+            ProtocolError: A line is too long; the stream is then unusable and the connection has
+                to be closed.
+        """
+        first, *others = chunk.split(b"\n")
+        self._pending.append(first)
+        self._pending_bytes += len(first)
+        self._check(self._pending_bytes)
+        if not others:
+            return []
+        *whole, rest = others
+        lines = [b"".join(self._pending), *whole]
+        self._pending, self._pending_bytes = [rest], len(rest)
+        self._check(max(map(len, lines)), len(rest))
+        return lines
+
+    def _check(self, *lengths: int) -> None:
+        if max(lengths) > self._max_bytes:
+            raise ProtocolError(f"a message is longer than {self._max_bytes} bytes")
+
+
+class Decoder:
+    """Cuts a stream of bytes into messages."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._lines = Lines(max_bytes)
 
     def feed(self, chunk: bytes) -> list[dict[str, Any]]:
         """All messages that ``chunk`` completes, oldest first.
@@ -99,17 +150,35 @@ class Decoder:
             ProtocolError: A line is too long or is not a JSON object; the stream is then
                 unusable and the connection has to be closed.
         """
-        self._pending += chunk
-        *lines, rest = self._pending.split(b"\n")
-        self._pending = bytearray(rest)
-        if any(len(line) > self._max_bytes for line in (*lines, rest)):
-            raise ProtocolError(f"a message is longer than {self._max_bytes} bytes")
-        return [_decode(bytes(line)) for line in lines if line.strip()]
+        return [decode(line) for line in self._lines.feed(chunk)]
 
 
-def _decode(line: bytes) -> dict[str, Any]:
+def decode_request(line: bytes) -> dict[str, Any]:
+    """As ``decode``, of a line that anybody may have written.
+
+    Raises:
+        ProtocolError: As ``decode``; or it holds more objects and arrays than any request does,
+            which would take far more memory than the line.
+    """
+    if line.count(b"{") + line.count(b"[") > MAX_REQUEST_CONTAINERS:
+        bare = _TEXT.sub(b"", line)
+        if bare.count(b"{") + bare.count(b"[") > MAX_REQUEST_CONTAINERS:
+            raise ProtocolError(
+                f"not a message: more than {MAX_REQUEST_CONTAINERS} objects and arrays in it"
+            )
+    return decode(line)
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """The message that a line is.
+
+    Raises:
+        ProtocolError: It is not a JSON object of the protocol.
+    """
     try:
-        message = json.loads(line, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+        # Not bytes: of those, json guesses the encoding.
+        text = line.decode()
+        message = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as reason:
         raise ProtocolError(f"not a message: {reason}") from None
     if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":

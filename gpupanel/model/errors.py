@@ -17,7 +17,9 @@ GpupanelError
 ├── RunDenied                  policy does not allow this run; carries the Decision
 ├── HoldFailed                 a process could not be held, counted or let go
 ├── ObjectionRefused           a user may not say of this process that it does not mine
+├── EndpointFailed             the service could not open its sockets
 └── ProtocolError              the other end spoke out of turn or not at all
+    ├── RequestDenied          the caller may not ask for this, or asks too much
     └── ServiceUnreachable     nobody answers at the other end
 """
 
@@ -114,8 +116,16 @@ class ObjectionRefused(GpupanelError):
     """A user may not say of this process that it does not mine, or it cannot be remembered."""
 
 
+class EndpointFailed(GpupanelError):
+    """The service could not open its sockets; the text says what stands in the way."""
+
+
 class ProtocolError(GpupanelError):
     """The other end spoke out of turn, or a message broke a limit."""
+
+
+class RequestDenied(ProtocolError):
+    """The caller may not ask for this, or asks for more than one user may have."""
 
 
 class ServiceUnreachable(ProtocolError):

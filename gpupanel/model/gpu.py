@@ -222,6 +222,7 @@ class ProcessSample:
         started: What tells it from a later process of the same pid: clock ticks since boot on
             Linux, FILETIME on Windows; 0 where it cannot be read.
         user: None where the system does not tell.
+        uid: The user's number; None on Windows.
         utilization_percent: Of the engine that it uses most.
         engines: Utilization by the driver's own name of the engine: gfx, compute, dec.
         started_unix_s: ``started`` on the wall clock; None where it is not known.
@@ -240,6 +241,7 @@ class ProcessSample:
     engines: Mapping[str, float] = field(default_factory=dict)
     started_unix_s: float | None = None
     verdict: Verdict | None = None
+    uid: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """One entry of ``gpupanelctl processes --json``; a value that is not known is null."""
@@ -251,6 +253,7 @@ class ProcessSample:
             "started_unix_s": self.started_unix_s,
             "name": self.name,
             "user": self.user,
+            "uid": self.uid,
             "kind": self.kind.value,
             "memory_used_bytes": _or_none(self.memory_used_bytes),
             "utilization_percent": _or_none(self.utilization_percent),
@@ -285,6 +288,7 @@ class ProcessSample:
             started=document["started"],
             name=document["name"],
             user=document["user"],
+            uid=document.get("uid"),
             kind=ProcessKind(document["kind"]),
             memory_used_bytes=reading("memory_used_bytes"),
             utilization_percent=reading("utilization_percent"),

@@ -49,12 +49,9 @@ def load(sources: Sources, extra: ExtraSource | None = None) -> EffectivePolicy:
         PolicyInvalid: ``extra`` is missing or broken: a call that names it must not go on.
     """
     extra_claims = extra.read() if extra else ()
-    machine = _machine(sources)
+    machine = load_machine(sources)
     user, wish_notes = _wishes(sources)
-    return resolve(
-        statements_for(sources.asker, machine.statements), user, extra_claims,
-        state=machine.state, diagnostics=(*machine.notes, *wish_notes), loosened=machine.loosened,
-    )  # fmt: skip
+    return machine.for_user(sources.asker, user, extra_claims, wish_notes)
 
 
 class PolicyWatch:
@@ -170,7 +167,7 @@ class LastGood:
 
 
 @dataclass(frozen=True, slots=True)
-class _Machine:
+class MachinePolicy:
     """What the machine's authorities say, what that is worth, and what there is to say about it."""
 
     statements: Sequence[Statement]
@@ -178,8 +175,22 @@ class _Machine:
     notes: Sequence[Diagnostic] = ()
     loosened: Sequence[str] = ()
 
+    def for_user(
+        self,
+        asker: Asker,
+        wishes: Sequence[Claim] = (),
+        extra: Sequence[Claim] = (),
+        notes: Sequence[Diagnostic] = (),
+    ) -> EffectivePolicy:
+        """What is in force for one user, with what he wishes and what there is to say of that."""
+        return resolve(
+            statements_for(asker, self.statements), wishes, extra,
+            state=self.state, diagnostics=(*self.notes, *notes), loosened=self.loosened,
+        )  # fmt: skip
 
-def _machine(sources: Sources) -> _Machine:
+
+def load_machine(sources: Sources) -> MachinePolicy:
+    """Read what the machine's authorities say; remembers what was good."""
     reading = sources.read_machine()
     last_good = LastGood(sources.state_dir / "machine.json")
     known = last_good.read()
@@ -193,13 +204,15 @@ def _machine(sources: Sources) -> _Machine:
     if known is None:
         text = "no good machine policy is remembered: the built-in closed policy is in force"
         notes = _with(reading, Fault.NONE_LAST_GOOD, text)
-        return _Machine(closed_claims(), PolicyState.CLOSED, notes)
+        return MachinePolicy(closed_claims(), PolicyState.CLOSED, notes)
     text = f"the machine policy is broken: its generation {known.generation} stays in force"
     notes = _with(reading, Fault.KEPT_LAST_GOOD, text)
-    return _Machine(known.statements, PolicyState.STALE, notes, known.loosened)
+    return MachinePolicy(known.statements, PolicyState.STALE, notes, known.loosened)
 
 
-def _accepted(reading: Reading, known: Good | None, last_good: LastGood, asker: Asker) -> _Machine:
+def _accepted(
+    reading: Reading, known: Good | None, last_good: LastGood, asker: Asker
+) -> MachinePolicy:
     """A good reading: remembered, and compared with the one before."""
     notes = (*_about_names(reading, asker), *conflicts(reading.statements))
     good = known
@@ -213,23 +226,25 @@ def _accepted(reading: Reading, known: Good | None, last_good: LastGood, asker: 
         text += ", ".join(good.loosened)
         path = _path_of(reading.statements) or str(last_good.path)
         notes = (*notes, warning(Fault.LOOSENED, path, text))
-    return _Machine(reading.statements, PolicyState.MANAGED, notes, good.loosened)
+    return MachinePolicy(reading.statements, PolicyState.MANAGED, notes, good.loosened)
 
 
-def _absent(known: Good | None, last_good: LastGood, asker: Asker, where: str) -> _Machine:
+def _absent(known: Good | None, last_good: LastGood, asker: Asker, where: str) -> MachinePolicy:
     """No machine policy: the administrator's choice, unless the last one required one."""
     if known is None:
-        return _Machine((), PolicyState.UNMANAGED, _forgotten(last_good))
+        return MachinePolicy((), PolicyState.UNMANAGED, _forgotten(last_good))
     before = statements_for(asker, known.statements)
     if resolve(before).is_true("service.require_policy"):
         text = (
             "the machine policy is gone, and it required one: the built-in closed policy is in "
             "force; put a policy there, or one without service.require_policy before none"
         )
-        return _Machine(closed_claims(), PolicyState.CLOSED, (error(Fault.REQUIRED, where, text),))
+        return MachinePolicy(
+            closed_claims(), PolicyState.CLOSED, (error(Fault.REQUIRED, where, text),)
+        )
     text = f"the machine policy was removed; its generation {known.generation} was in force before"
     notes = (warning(Fault.REMOVED, where, text), *_forgotten(last_good))
-    return _Machine((), PolicyState.UNMANAGED, notes, loosened(before, ()))
+    return MachinePolicy((), PolicyState.UNMANAGED, notes, loosened(before, ()))
 
 
 def _about_names(reading: Reading, asker: Asker) -> tuple[Diagnostic, ...]:

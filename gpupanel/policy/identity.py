@@ -13,6 +13,11 @@ if sys.platform == "win32":
         """Nobody: on Windows, Group Policy itself says for whom a policy is."""
         return Asker()
 
+    def user_of(uid: int) -> Asker:
+        """As ``this_user``."""
+        del uid
+        return Asker()
+
 else:
     import grp
     import pwd
@@ -23,14 +28,19 @@ else:
         Groups that the process has left are counted: a scope can only tighten, and leaving a
         group must not be a way out of it.
         """
-        uid = os.geteuid()
-        numbers = {os.getegid(), *os.getgroups()}
+        return _asker(os.geteuid(), {os.getegid(), *os.getgroups()})
+
+    def user_of(uid: int) -> Asker:
+        """Another user, with the groups that this machine knows him in."""
+        return _asker(uid, set())
+
+    def _asker(uid: int, groups: set[int]) -> Asker:
         try:
             entry = pwd.getpwuid(uid)
-            numbers |= {entry.pw_gid, *os.getgrouplist(entry.pw_name, entry.pw_gid)}
+            groups |= {entry.pw_gid, *os.getgrouplist(entry.pw_name, entry.pw_gid)}
         except KeyError:
-            return Asker(frozenset({str(uid)}), _named(numbers), is_named=False)
-        return Asker(frozenset({str(uid), entry.pw_name}), _named(numbers))
+            return Asker(frozenset({str(uid)}), _named(groups), is_named=False)
+        return Asker(frozenset({str(uid), entry.pw_name}), _named(groups))
 
     def _named(numbers: set[int]) -> frozenset[str]:
         """Each group by its number, and by its name where it has one."""

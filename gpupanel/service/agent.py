@@ -14,6 +14,7 @@ from pathlib import Path
 from gpupanel import children
 from gpupanel.backends.registry import Opened
 from gpupanel.backends.replay import ReplayBackend
+from gpupanel.ipc.transport import PipeStream, parent
 from gpupanel.model.errors import BackendError
 from gpupanel.sampling.store import Store
 from gpupanel.service.daemon import Daemon
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> int:
     except BackendError as error:
         sys.stderr.write(f"gpupanel: {error}\n")
         return 1
-    daemon.serve(sys.stdin.buffer, writer)
+    daemon.serve(PipeStream(sys.stdin.buffer, writer), parent())
     daemon.stop()
     return 0
 

@@ -10,29 +10,36 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from gpupanel import __version__
 from gpupanel.backends.base import ProbeResult, ProbeState
 from gpupanel.backends.registry import Opened, open_backends
 from gpupanel.ipc import protocol
+from gpupanel.ipc.limits import Account
 from gpupanel.ipc.server import Connection, Method
+from gpupanel.ipc.transport import Peer, Stream
 from gpupanel.model.errors import ProtocolError
 from gpupanel.model.event import EventRecord
 from gpupanel.model.gpu import GpuInfo, ProcessSample, Reading, Sample, Snapshot, Unavailable
+from gpupanel.model.hold import Hold
 from gpupanel.model.metrics import METRICS
-from gpupanel.policy import generation
-from gpupanel.policy.sources import Sources
+from gpupanel.policy.everyone import Policies
+from gpupanel.policy.sources import Sources, own_uid
 from gpupanel.sampling.history import History
 from gpupanel.sampling.ledger import HeldMinute, Ledger, set_by
 from gpupanel.sampling.sampler import Sampler
 from gpupanel.sampling.store import Store
 from gpupanel.sampling.transitions import Transitions
-from gpupanel.service.judging import NOBODY, Judging
+from gpupanel.service.authorization import offered
+from gpupanel.service.judging import Judging
 from gpupanel.service.memory import Memory
+from gpupanel.service.objections import Objectors
+from gpupanel.service.views import View, view_of
 from gpupanel.service.watchdog import Turn
+from gpupanel.service.wishes import Wishes
 
-TOPICS = {"snapshots", "gpus", "policy", "processes", "events"}
+TOPICS = {"snapshots", "gpus", "policy", "processes", "events", "holds"}
 
 HISTORY_INTERVAL_S = 1.0
 """The pace when nobody asks for a faster one; history has one point per second."""
@@ -68,6 +75,7 @@ class Daemon:
         store: Store | None = None,
         find_gpus: Callable[[], Opened] = open_backends,
         objections_file: Path | None = None,
+        users_dir: Path | None = None,
     ) -> None:
         """Open nothing yet.
 
@@ -77,9 +85,12 @@ class Daemon:
             store: Remembers on disk; None forgets at the end.
             find_gpus: Opens the driver stacks, or a recording in their place.
             objections_file: Remembers which programs do not mine; None forgets at the end.
+            users_dir: In the service, what each user said, instead: that, and wishes.
         """
         self._scope = scope
-        self._sources = sources
+        self._policies = Policies(sources, users_dir)
+        self._wishes = Wishes(self._policies, self._on_wish) if users_dir else None
+        self._holds: tuple[Hold, ...] = ()
         self._store = store
         self._find_gpus = find_gpus
         self._transitions = Transitions()
@@ -88,12 +99,15 @@ class Daemon:
         self._next_memory_s = 0.0
         self._next_ledger_s = 0.0
         self._memory = Memory(store.path if store else None)
-        spawner = None if scope == "user" else NOBODY
-        self._judging = Judging(self._on_event, objections_file, spawner)
+        self._judging = Judging(
+            self._on_event,
+            Objectors.everyone(users_dir)
+            if users_dir
+            else Objectors.only(own_uid(), objections_file),
+        )
         self._sampler_turn = Turn("sampler", SAMPLER_LIMIT_S)
         self.turns = (self._sampler_turn, self._judging.turn)
         self._stop = threading.Event()
-        self._policy_lock = threading.Lock()
         self._lock = threading.Lock()
         self._history = History()
         self._unix_offset_s = 0.0
@@ -102,11 +116,9 @@ class Daemon:
             "hello": self._hello,
             "gpus": self._gpus,
             "history": self._history_of,
-            "policy": self._policy,
             "limits": self._limits,
             "note": self._note,
             **self._memory.methods,
-            **self._judging.methods,
             "sleep": self._sleep,
         }
 
@@ -117,18 +129,17 @@ class Daemon:
             on_turn: Called at every turn of the sampler.
         """
         self._on_turn = on_turn
-        self._watch = generation.PolicyWatch(self._sources)
-        self._effective = generation.load(self._sources)
-        self._judging.obey(self._effective)
+        self._policies.load()
+        self._judging.obey(self._policies.general, self._policies.of)
         self._sampler = Sampler(self._find_gpus())
         self._told_gpus = self._gpus({})
         self._judging.start()
         self._thread = threading.Thread(target=self._sample, name="sampler")
         self._thread.start()
 
-    def serve(self, reader: IO[bytes], writer: IO[bytes]) -> None:
-        """Answer one client until it leaves."""
-        connection = Connection(reader, writer, self._methods, TOPICS)
+    def serve(self, stream: Stream, peer: Peer, account: Account | None = None) -> None:
+        """Answer one client until it leaves; ``account`` is None for our parent."""
+        connection = Connection(stream, peer, self._methods_for(peer), TOPICS, account)
         with self._lock:
             self._connections.append(connection)
         connection.serve()
@@ -137,20 +148,18 @@ class Daemon:
 
     def read_policy(self) -> None:
         """Read every source anew and tell who watches; any thread may call."""
-        with self._policy_lock:
-            self._effective = generation.load(self._sources)
-            self._judging.obey(self._effective)
+        self._policies.load()
+        self._judging.obey(self._policies.general, self._policies.of)
         with self._lock:
             connections = tuple(self._connections)
-        for connection in connections:
-            connection.publish("policy", "policy", {"policy": self._policy({})})
-        text = f"the policy was read anew: {self._effective.state.value}"
+        self._tell_policy(connections)
+        text = f"the policy was read anew: {self._policies.general.state.value}"
         self._on_event(EventRecord(time.time(), None, "policy", text))
 
     def summary(self) -> str:
         """What it does now, in one line."""
-        count = len(self._sampler.gpus())
-        return f"policy {self._effective.state.value}, {count} GPU{'' if count == 1 else 's'}"
+        state, count = self._policies.general.state.value, len(self._sampler.gpus())
+        return f"policy {state}, {count} GPU{'' if count == 1 else 's'}"
 
     def stop(self) -> None:
         """End sampling and judging; returns when the threads have."""
@@ -209,7 +218,8 @@ class Daemon:
         with self._lock:
             connections = tuple(self._connections)
         for connection in connections:
-            connection.publish("events", "event", {"event": event.as_json()})
+            if self._view(connection.peer).shows_event(event.kind):
+                connection.publish("events", "event", {"event": event.as_json()})
 
     def _look_at_processes(self, connections: tuple[Connection, ...], snapshot: Snapshot) -> None:
         """Looking at every process costs something: once a second while asked, else seldom."""
@@ -231,13 +241,55 @@ class Daemon:
         processes: Sequence[ProcessSample],
         hidden: Sequence[str],
     ) -> None:
-        problem = self._judging.objections.problem
-        params = {
-            "processes": [each.as_json() for each in processes],
-            "hidden": [*hidden, problem] if problem else list(hidden),
-        }
+        problem = self._judging.objectors.problem
+        why = [*hidden, problem] if problem else list(hidden)
         for connection in connections:
-            connection.publish("processes", "processes", params)
+            if connection.shortest_interval_s("processes") is not None:
+                shown, others = self._view(connection.peer).processes(processes)
+                told = {"processes": [one.as_json() for one in shown], "hidden": [*why, *others]}
+                connection.publish("processes", "processes", told)
+
+    def tell_holds(self, holds: Sequence[Hold]) -> None:
+        """What is done to miners is new."""
+        self._holds = tuple(holds)
+        with self._lock:
+            connections = tuple(self._connections)
+        for connection in connections:
+            connection.publish("holds", "holds", self._holds_for(connection.peer))
+
+    def _holds_for(self, peer: Peer) -> Mapping[str, Any]:
+        return {"holds": [one.as_json() for one in self._view(peer).holds(self._holds)]}
+
+    def _view(self, peer: Peer) -> View:
+        return view_of(peer, self._policies.imposed_on)
+
+    def _methods_for(self, peer: Peer) -> Mapping[str, Method]:
+        """All methods as one client may call them."""
+        personal: dict[str, Method] = {
+            "policy": lambda params: self._policies.of(peer.uid).as_json(),
+            "events": lambda params: self._events(self._view(peer), params),
+            "holds": lambda params: self._holds_for(peer),
+            **self._judging.methods_for(peer, lambda: self._view(peer)),
+            **(self._wishes.methods_for(peer) if self._wishes else {}),
+        }
+        return offered({**self._methods, **personal}, peer)
+
+    def _events(self, view: View, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        answer = self._methods["events"](params)
+        shown = [one for one in answer["events"] if view.shows_event(one["kind"])]
+        return {**answer, "events": shown}
+
+    def _on_wish(self, uid: int) -> None:
+        """A user wishes something else: it is in force, and told to him."""
+        self._judging.obey(self._policies.general, self._policies.of)
+        with self._lock:
+            connections = [one for one in self._connections if one.peer.uid == uid]
+        self._tell_policy(connections)
+
+    def _tell_policy(self, connections: Sequence[Connection]) -> None:
+        for connection in connections:
+            policy = self._policies.of(connection.peer.uid).as_json()
+            connection.publish("policy", "policy", {"policy": policy})
 
     def _tell_news(self, connections: tuple[Connection, ...]) -> None:
         """GPUs that came or went, and policy that changed."""
@@ -246,7 +298,7 @@ class Daemon:
             self._told_gpus = gpus
             for connection in connections:
                 connection.publish("gpus", "gpus", gpus)
-        if self._watch.changed():
+        if self._policies.changed():
             self.read_policy()
 
     def _hello(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -308,10 +360,6 @@ class Daemon:
         del params
         records = self._sampler.sleep_records()
         return {"sleep": {gpu_id: record.as_json() for gpu_id, record in records.items()}}
-
-    def _policy(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        del params
-        return self._effective.as_json()
 
 
 def _pace_s(connections: tuple[Connection, ...]) -> float:

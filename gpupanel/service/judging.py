@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from gpupanel.detection.detector import Detector, Key, Reader
@@ -20,20 +19,23 @@ from gpupanel.detection.reading.proc_reader import ProcReader
 from gpupanel.detection.reading.psutil_reader import PsutilReader
 from gpupanel.detection.signatures import built_in
 from gpupanel.ipc.server import Method
+from gpupanel.ipc.transport import Peer
 from gpupanel.model.errors import ObjectionRefused
 from gpupanel.model.event import EventRecord
 from gpupanel.model.gpu import GpuId, ProcessSample, Snapshot, Unavailable
 from gpupanel.model.verdict import Standing, Verdict
 from gpupanel.policy.resolve import EffectivePolicy
-from gpupanel.service.objections import Objections
+from gpupanel.policy.sources import own_uid
+from gpupanel.service.objections import Objectors
+from gpupanel.service.views import View
 from gpupanel.service.watchdog import Turn
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 
 INTERVAL_S = 3.0
 """Between two looks; a miner that is known is found at the second."""
 
-NOBODY = -1
-"""Has no children. The service's own parent is init, and so is that of every orphan."""
+PolicyOf = Callable[[int | None], EffectivePolicy]
+"""What is in force for one user."""
 
 LIMIT_S = 60.0
 """Between two looks on a machine that is well, whatever its disks do."""
@@ -60,7 +62,7 @@ class Judging:
     def __init__(
         self,
         on_event: Callable[[EventRecord], None],
-        objections_file: Path | None = None,
+        objectors: Objectors | None = None,
         spawner: int | None = None,
         reader: Reader | None = None,
     ) -> None:
@@ -68,26 +70,31 @@ class Judging:
 
         Args:
             on_event: Told when a process is suspected, and when it is certain.
-            objections_file: Where users' objections are kept; None forgets them.
+            objectors: Whose word counts and is kept; None for this user's, until the end.
             spawner: Whose children may be declared; None for this process's parent.
             reader: The way to the facts; None for that of this system.
         """
         known = built_in()
         self._reader = reader or _reader_here()
         self._own = OwnLoads(os.getppid() if spawner is None else spawner, self._reader.parent)
-        self._detector = Detector(self._reader, known, self._own, _own_uid())
+        self._detector = Detector(self._reader, known, self._own)
         self._on_event = on_event
-        self.objections = Objections(objections_file)
+        self.objectors = objectors or Objectors.only(own_uid(), None)
         self._verdicts: Mapping[Key, Verdict] = {}
+        self._uids: Mapping[Key, int | None] = {}
         self._waiting: _Seen | None = None
         self._policy: EffectivePolicy | None = None
+        self._policy_of: PolicyOf | None = None
         self._turn = threading.Condition()
         self._is_judging = self._stopped = False
         self._next_look_s = 0.0
         self.turn = Turn("detection", LIMIT_S)
-        self.methods: Mapping[str, Method] = {
-            "explain": self._explain,
-            "object": self._object,
+
+    def methods_for(self, peer: Peer, view: Callable[[], View]) -> Mapping[str, Method]:
+        """What one client may ask, who sees what ``view`` gives at that time."""
+        return {
+            "explain": lambda params: self._explain(view(), params),
+            "object": lambda params: self._object(peer, params),
             "declare": self._declare,
         }
 
@@ -103,8 +110,14 @@ class Judging:
             self._turn.notify_all()
         self._thread.join()
 
-    def obey(self, policy: EffectivePolicy) -> None:
-        """Take the administrator's signatures, and whether users may object."""
+    def obey(self, policy: EffectivePolicy, policy_of: PolicyOf | None = None) -> None:
+        """Take the administrator's signatures, and whether users may object.
+
+        Args:
+            policy: For the machine.
+            policy_of: For one user; None where it is the same for all.
+        """
+        self._policy_of = policy_of or (lambda uid: policy)
         self._policy = policy
 
     def is_due(self, now_s: float, slack_s: float) -> bool:
@@ -154,10 +167,11 @@ class Judging:
         self._take_policy()
         before = self._verdicts
         now_unix_s = time.time()
+        samples = {(one.pid, one.started): one for one in seen.samples}
+        self._uids = {key: one.uid for key, one in samples.items()}
         self._verdicts = self._detector.look(
             seen.samples, seen.bus_bytes_per_s, seen.time_monotonic_s, now_unix_s
         )
-        samples = {(one.pid, one.started): one for one in seen.samples}
         for key, verdict in self._verdicts.items():
             told = _TOLD.get(verdict.standing)
             if told and (key not in before or before[key].standing is not verdict.standing):
@@ -173,26 +187,40 @@ class Judging:
                 policy.choices("detection.miner_executables"),
                 policy.choices("detection.pool_hosts"),
             )
-            self._detector.users_may_object = policy.is_true("mining.allow_user_verdicts")
-        may = self._detector.users_may_object
-        self._detector.excused = self.objections.programs if may else ()
+            self._detector.may_object = self._may_object
+        self._detector.excused = {
+            (uid, program) for uid, program in self.objectors.programs if self._may_object(uid)
+        }
 
-    def _explain(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        verdict = self._verdicts.get(_key(params))
-        return {"judgement": None if verdict is None else verdict.as_json()}
+    def _may_object(self, uid: int | None) -> bool:
+        policy = self._policy_of(uid) if self._policy_of else None
+        return (
+            policy is not None
+            and self.objectors.hears(uid)
+            and policy.is_true("mining.allow_user_verdicts")
+        )
 
-    def _object(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _explain(self, view: View, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        key = _key(params)
+        verdict, uid = self._verdicts.get(key), self._uids.get(key)
+        if verdict is None or not view.sees(uid):
+            return {"judgement": None}
+        return {"judgement": view.verdict(verdict, uid).as_json()}
+
+    def _object(self, peer: Peer, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """By content: what the user means is this program, not this pid."""
-        verdict = self._verdicts.get(_key(params))
-        if verdict is None:
-            raise ObjectionRefused("there is no such process, or nobody says that it mines")
+        key = _key(params)
+        verdict = self._verdicts.get(key)
+        if verdict is None or self._uids.get(key) != peer.uid:
+            raise ObjectionRefused(
+                "there is no such process of yours, or nobody says that it mines"
+            )
         if not verdict.may_object or verdict.content_sha256 is None:
             raise ObjectionRefused(
                 "it is not suspected, policy does not let users object "
-                "(mining.allow_user_verdicts), the program is another user's, or its file could "
-                "not be read"
+                "(mining.allow_user_verdicts), or its file could not be read"
             )
-        self.objections.add(verdict.content_sha256)
+        self.objectors.add(peer.uid, verdict.content_sha256)
         return {}
 
     def _declare(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -227,13 +255,7 @@ if sys.platform == "win32":
     def _reader_here() -> Reader:
         return PsutilReader(built_in())
 
-    def _own_uid() -> int | None:
-        return None
-
 else:
 
     def _reader_here() -> Reader:
         return ProcReader(built_in())
-
-    def _own_uid() -> int | None:
-        return os.getuid()

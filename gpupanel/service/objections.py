@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gpupanel.files import replace_file
 from gpupanel.model.errors import ObjectionRefused, PolicyInvalid
+from gpupanel.policy.identity import user_of
 from gpupanel.policy.trusted_file import plain_read
 
 _MOST = 256
@@ -46,7 +47,7 @@ class Objections:
             raise ObjectionRefused(f"{_MOST} programs are excused already: remove {self._path}")
         text = json.dumps({"version": 1, "sha256": sorted(programs)}, indent=1)
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             replace_file(self._path, text.encode())
         except OSError as reason:
             raise ObjectionRefused(f"{self._path} cannot be written: {reason}") from None
@@ -59,6 +60,57 @@ class Objections:
             return
         except (PolicyInvalid, ValueError, TypeError, KeyError, RecursionError):
             self.problem = f"{path} is damaged, so nothing in it counts: remove it"
+
+
+class Objectors:
+    """Everybody whose word is kept: one user in the agent, each user in the service."""
+
+    def __init__(self, known: dict[int | None, Objections], directory: Path | None) -> None:
+        self._known = known
+        self._directory = directory
+
+    @classmethod
+    def only(cls, uid: int | None, path: Path | None) -> Objectors:
+        """One user, who is whoever runs this process; ``path`` as of ``Objections``."""
+        return cls({uid: Objections(path)}, None)
+
+    @classmethod
+    def everyone(cls, directory: Path) -> Objectors:
+        """Every user, in a file of the name ``UID.json`` each, which only this process writes."""
+        files = {path.stem: path for path in directory.glob("*.json")}
+        known: dict[int | None, Objections] = {
+            int(uid): Objections(path) for uid, path in files.items() if uid.isdecimal()
+        }
+        return cls(known, directory)
+
+    @property
+    def programs(self) -> frozenset[tuple[int | None, str]]:
+        """User and SHA-256 of each program that its user spoke for."""
+        known = list(self._known.items())
+        return frozenset((uid, one) for uid, said in known for one in said.programs)
+
+    @property
+    def problem(self) -> str:
+        """Why files could not be read; empty while all is well."""
+        return "; ".join(filter(None, (said.problem for said in list(self._known.values()))))
+
+    def hears(self, uid: int | None) -> bool:
+        """Whether this user's word counts here, as far as policy lets it."""
+        return uid in self._known or (self._directory is not None and uid is not None)
+
+    def add(self, uid: int | None, content_sha256: str) -> None:
+        """Remember one more program of that user.
+
+        Raises:
+            ObjectionRefused: It cannot be written down, or that user's word does not count.
+        """
+        said = self._known.get(uid)
+        if said is None:
+            if self._directory is None or uid is None or not user_of(uid).is_named:
+                raise ObjectionRefused("your user's word is not kept here")
+            said = Objections(self._directory / f"{uid}.json")
+        said.add(content_sha256)
+        self._known[uid] = said
 
 
 def _programs(text: bytes) -> frozenset[str]:

@@ -21,7 +21,9 @@ class Scope:
         name: ``user`` or ``system``; clients are told.
         sources: Where policy is read from.
         history_file: The database of readings, energy and events.
-        objections_file: The programs of which users said that they do not mine.
+        objections_file: The programs of which the user said that they do not mine; None where
+            ``users_dir`` is.
+        users_dir: What each user said to the service, in files of its own; None for a user's.
         journal_file: What is held now, for whoever lets go of it after a crash.
         acts_on_uid: Only processes of this user are held; None for everybody's, or where the
             system has no such numbers.
@@ -30,7 +32,8 @@ class Scope:
     name: str
     sources: Sources
     history_file: Path
-    objections_file: Path
+    objections_file: Path | None
+    users_dir: Path | None
     journal_file: Path
     acts_on_uid: int | None
 
@@ -42,6 +45,7 @@ def user_scope() -> Scope:
         Sources.installed(),
         paths.user_history_file(),
         paths.user_objections_file(),
+        None,
         paths.user_journal_file(),
         own_uid(),
     )
@@ -54,7 +58,8 @@ def system_scope() -> Scope:
         "system",
         Sources.of_machine(),
         state_dir / "history.db",
-        state_dir / "not_mining.json",
+        None,
+        state_dir / "users",
         paths.machine_journal_file(),
         None,
     )

@@ -6,10 +6,13 @@ Whoever runs it, systemd or Windows' service control manager, hands its wishes o
 from __future__ import annotations
 
 import faulthandler
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from queue import SimpleQueue
 
+from gpupanel.ipc.listening import Door, Listener
+from gpupanel.model.errors import EndpointFailed
 from gpupanel.sampling.store import Store
 from gpupanel.service.daemon import Daemon
 from gpupanel.service.overseer import Order, Overseer
@@ -17,14 +20,19 @@ from gpupanel.service.scope import system_scope
 from gpupanel.service.watchdog import Watchdog
 
 
-def run(overseer: Overseer, orders: SimpleQueue[Order]) -> None:
-    """The service of this machine, until it is told to stop."""
+def run(overseer: Overseer, orders: SimpleQueue[Order]) -> int:
+    """The service of this machine, until it is told to stop; returns the exit status."""
     # A watchdog's SIGABRT, or a crash in a vendor's library, logs the stack of every thread.
     faulthandler.enable()
     scope = system_scope()
     store = Store(scope.history_file)
-    daemon = Daemon(scope.name, scope.sources, store, objections_file=scope.objections_file)
-    serve(daemon, nullcontext, orders, overseer)
+    daemon = Daemon(scope.name, scope.sources, store, users_dir=scope.users_dir)
+    try:
+        serve(daemon, lambda: Listener(_doors(), daemon.serve), orders, overseer)
+    except EndpointFailed as reason:
+        sys.stderr.write(f"gpupaneld: {reason}\n")
+        return 1
+    return 0
 
 
 def serve(
@@ -53,3 +61,17 @@ def serve(
             overseer.stopping()
     finally:
         daemon.stop()
+
+
+if sys.platform == "win32":
+    from gpupanel.ipc import named_pipe
+
+    def _doors() -> Sequence[Door]:
+        return named_pipe.open_doors()
+
+else:
+    from gpupanel import paths
+    from gpupanel.ipc import unix_socket
+
+    def _doors() -> Sequence[Door]:
+        return unix_socket.open_doors(paths.machine_run_dir())

@@ -69,8 +69,7 @@ else:
         from gpupanel.service.serving import run
         from gpupanel.service.systemd import Systemd, signals
 
-        run(Systemd.from_environment(), signals())
-        return 0
+        return run(Systemd.from_environment(), signals())
 
     def _restore() -> int:
         faults = let_go(Journal(paths.machine_journal_file(), restore.boot_id()))

@@ -80,13 +80,13 @@ class _Service:
             _log_to_file()
             from gpupanel.service.serving import run
 
-            run(manager, manager.orders)
+            status = run(manager, manager.orders)
         except BaseException:
             # Out of here it would end in Windows, which says nothing; and would not start us anew.
             traceback.print_exc()
             manager.stopped(_FAILED)
             raise
-        manager.stopped(0)
+        manager.stopped(status)
 
     def _control(self, code: int, event: int, detail: object, context: object) -> int:
         del detail, context

@@ -14,6 +14,7 @@ from PySide6.QtCore import QObject, QSocketNotifier, QTimer
 from PySide6.QtWidgets import QApplication
 
 from gpupanel import __version__, children
+from gpupanel.ipc.transport import installed_service
 from gpupanel.paths import user_state_dir
 from gpupanel.ui import theme
 from gpupanel.ui.link import Link
@@ -37,7 +38,11 @@ class Panel(QObject):
         self.runs = Runs(parent=self)
         self.store = Store(self.runs, self, link)
         self.window = Window(self.store, choice)
-        link.state_changed.connect(lambda: self.store.set_link(link.state, link.reason))
+        link.state_changed.connect(
+            lambda: self.store.set_link(
+                link.state, link.reason or link.service_problem, link.is_service
+            )
+        )
         link.gpus_received.connect(self.store.set_gpus)
         link.history_received.connect(self.store.set_history)
         link.snapshot_received.connect(self.store.add_snapshot)
@@ -102,12 +107,16 @@ def make_application(choice: ThemeChoice) -> QApplication:
 def main(argv: Sequence[str]) -> int:
     """``gpupanel``: open the window, or render one page into a file and quit."""
     if not argv:
-        return _open_window(Link())
+        return _open_window(Link(service=installed_service()))
     from gpupanel.ui import screenshot
 
     options = screenshot.parse(argv)
-    replay = ["--replay", os.path.abspath(options.replay)] if options.replay else []
-    link = Link([*children.command("agent"), *replay])
+    agent = children.command("agent")
+    link = (
+        Link([*agent, "--replay", os.path.abspath(options.replay)])
+        if options.replay
+        else Link(service=installed_service())
+    )
     return _take_screenshot(options, link) if options.screenshot else _open_window(link)
 
 

@@ -1,8 +1,9 @@
-"""The window's line to its agent: a child process that reads the GPUs and may crash alone.
+"""The window's line to who reads the GPUs: the machine's service, or an agent of its own.
 
-Speaks newline-delimited JSON-RPC over the child's stdin and stdout and never waits for it. An
-agent that dies, falls silent or breaks the protocol is replaced, after 1 s, 2 s, 4 s ... 30 s;
-one that lived for a minute starts the count anew.
+Where a service answers it is used. Else the window starts an agent, a child process that may
+crash alone, and looks for a service every few seconds. Newline-delimited JSON-RPC either way,
+and nothing is waited for. An agent that dies, falls silent or breaks the protocol is replaced,
+after 1 s, 2 s, 4 s ... 30 s; one that lived for a minute starts the count anew.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from PySide6.QtCore import QElapsedTimer, QObject, QProcess, QTimer, Signal
+from PySide6.QtCore import QElapsedTimer, QObject, QTimer, Signal
 
 from gpupanel import children
-from gpupanel.ipc import protocol
+from gpupanel.ipc import protocol, reach
+from gpupanel.ipc.transport import Endpoint, Service
 from gpupanel.model.errors import ProtocolError
 from gpupanel.model.gpu import GpuInfo, ProcessSample, Snapshot
+from gpupanel.ui.wire import AgentWire, Listener, ServiceWire, Wire
 
 HISTORY_S = 120
 INTERVAL_S = 1.0
@@ -26,8 +29,8 @@ GUARD_INTERVAL_S = 0.2
 _SILENCE_MS = 15_000
 _STABLE_MS = 60_000
 _BACKOFF_S = (1, 2, 4, 8, 16, 30)
-_CLOSE_MS = 500
-_LOG_BYTES = 4096
+_LOOK_MS = 5_000
+"""Between two looks for a service while there is none."""
 
 Answer = Callable[[Mapping[str, Any]], None]
 Refuse = Callable[[str], None]
@@ -35,7 +38,7 @@ Refuse = Callable[[str], None]
 
 
 class LinkState(StrEnum):
-    """How it stands with the agent."""
+    """How it stands with the agent or the service."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -44,17 +47,18 @@ class LinkState(StrEnum):
 
 
 class Link(QObject):
-    """Starts the agent, subscribes to everything, hands on values.
+    """Finds the service or starts an agent, subscribes to everything, hands on values.
 
     Attributes:
         state: Where it stands now.
-        reason: Why the agent was lost, for a person; empty while it runs.
-        version: What the agent says it is; None until it said hello.
+        reason: Why the agent or the service was lost, for a person; empty while it runs.
+        service_problem: Why an agent is used though there seems to be a service; else empty.
+        version: What the other end says it is; None until it said hello.
 
     Signals:
         state_changed(): ``state`` or ``reason`` is new.
         gpus_received(list[GpuInfo], list[dict]): All GPUs and the backends that were tried.
-        history_received(list[Snapshot]): Oldest first, once per agent.
+        history_received(list[Snapshot]): Oldest first, once per connection.
         snapshot_received(Snapshot): One tick.
         policy_received(dict): The effective policy as JSON.
         processes_received(list[ProcessSample], list[str]): Once a second while they are wanted;
@@ -68,55 +72,91 @@ class Link(QObject):
     policy_received = Signal(object)
     processes_received = Signal(object, object)
 
-    def __init__(self, command: Sequence[str] | None = None, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str] | None = None,
+        service: Service | None = None,
+        parent: QObject | None = None,
+    ) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            command: Starts an agent.
+            service: Where to look for the service; None to do without.
+            parent: As in Qt.
+        """
         super().__init__(parent)
         self._command = list(command or children.command("agent"))
-        self._process: QProcess | None = None
-        self._decoder = protocol.Decoder(protocol.MAX_REPLY_BYTES)
+        self._service = service
+        self._listener = Listener(self._greeted, self._receive, self._lost)
+        self._wire: Wire | None = None
+        self._candidate: ServiceWire | None = None
         self._pending: dict[int, tuple[Answer, Refuse | None]] = {}
         self._wants_processes = False
         self._process_subscription: int | None = None
         self._next_id = 1
         self._failures = 0
         self._age = QElapsedTimer()
-        self._log = b""
+        self._last_log = b""
         self._silence = self._timer(_SILENCE_MS, self._fell_silent)
         self._retry = self._timer(0, self.start)
+        self._look = self._timer(_LOOK_MS, self._look_for_service)
         self.state = LinkState.STARTING
         self.reason = ""
+        self.service_problem = ""
         self.version: str | None = None
         self._interval_s = INTERVAL_S
 
     @property
     def log(self) -> str:
         """The last words of the agent on stderr, at most 4 KiB."""
-        return self._log.decode(errors="replace")
+        log = self._wire.log if self._wire is not None and self._wire.log else self._last_log
+        return log.decode(errors="replace")
 
     @property
     def retry_in_ms(self) -> int:
         """How long the next attempt waits."""
         return self._retry.interval()
 
+    @property
+    def is_service(self) -> bool:
+        """Whether the service answers, and no agent of our own."""
+        return self._wire is not None and self._wire.endpoint is not Endpoint.PARENT
+
     def start(self) -> None:
-        """Start an agent and ask it for everything; returns at once."""
-        process = QProcess(self)
-        process.setProgram(self._command[0])
-        process.setArguments(self._command[1:])
-        process.readyReadStandardOutput.connect(self._read)
-        process.readyReadStandardError.connect(self._collect_log)
-        process.finished.connect(self._ended)
-        process.errorOccurred.connect(self._failed)
-        self._process = process
-        self._decoder = protocol.Decoder(protocol.MAX_REPLY_BYTES)
-        self._pending.clear()
-        process.start()
+        """Ask the service for everything, or an agent where there is none; returns at once."""
+        if self._candidate is None:
+            self._try_service()
+        if self._candidate is None and self._wire is None:
+            self._start_agent()
+
+    def _start_agent(self) -> None:
+        self._wire = AgentWire(self._command, self._listener, self)
         self._age.start()
         self._silence.start()
-        self._request("hello", {"protocol": protocol.PROTOCOL_VERSION}, self._greeted)
+        self._look.start()
+        self._wire.open()
+
+    def _try_service(self) -> None:
+        """Greet a service, if there seems to be one; an agent goes on until it answers."""
+        addresses = reach.addresses(self._service) if self._service is not None else []
+        if addresses and self._service is not None:
+            self._candidate = ServiceWire(self._service, addresses[0], self._listener, self)
+            self._look.start()
+            self._candidate.open()
+
+    def _look_for_service(self) -> None:
+        """Once in a while; who has not answered since the last look is not worth waiting for."""
+        if self._candidate is not None:
+            self._lost(self._candidate, self.tr("The service does not answer."))
+        else:
+            self._try_service()
+        if not self.is_service:
+            self._look.start()
 
     def ask(self, method: str, params: Mapping[str, Any], answer: Answer, refuse: Refuse) -> None:
-        """Ask the agent something; exactly one of ``answer`` and ``refuse`` is called, later."""
-        if self.state is LinkState.RUNNING and self._process is not None:
+        """Ask something; exactly one of ``answer`` and ``refuse`` is called, later."""
+        if self.state is LinkState.RUNNING and self._wire is not None:
             self._request(method, params, answer, refuse)
         else:
             QTimer.singleShot(0, lambda: refuse(self.tr("the agent is not running")))
@@ -126,33 +166,17 @@ class Link(QObject):
         if wanted == self._wants_processes:
             return
         self._wants_processes = wanted
-        if self.state is LinkState.RUNNING and self._process is not None:
+        if self.state is LinkState.RUNNING and self._wire is not None:
             self._subscribe_to_processes()
 
     def close(self) -> None:
-        """End the agent: ask, wait half a second at most, then kill."""
-        self._retry.stop()
-        self._silence.stop()
+        """End the agent: ask, wait half a second at most, then kill. A service stays."""
+        for timer in (self._retry, self._silence, self._look):
+            timer.stop()
         self.state = LinkState.CLOSED
-        process, self._process = self._process, None
-        for killed in self.findChildren(QProcess):
-            if killed is not process and killed.state() is not QProcess.ProcessState.NotRunning:
-                killed.waitForFinished(_CLOSE_MS)
-        if process is None:
-            return
-        self._stop_listening(process)
-        process.closeWriteChannel()
-        if process.state() is not QProcess.ProcessState.NotRunning and not process.waitForFinished(
-            _CLOSE_MS
-        ):
-            process.kill()
-            process.waitForFinished(_CLOSE_MS)
-
-    def _stop_listening(self, process: QProcess) -> None:
-        process.readyReadStandardOutput.disconnect(self._read)
-        process.readyReadStandardError.disconnect(self._collect_log)
-        process.finished.disconnect(self._ended)
-        process.errorOccurred.disconnect(self._failed)
+        self._wire = self._candidate = None
+        for wire in self.findChildren(Wire):
+            wire.close()
 
     def _timer(self, interval_ms: int, slot: Callable[[], None]) -> QTimer:
         timer = QTimer(self, singleShot=True, interval=interval_ms)
@@ -163,18 +187,17 @@ class Link(QObject):
         self, method: str, params: Mapping[str, Any], answer: Answer, refuse: Refuse | None = None
     ) -> None:
         """Without ``refuse``, an agent that refuses is broken."""
-        assert self._process is not None
+        assert self._wire is not None
         self._pending[self._next_id] = answer, refuse
-        self._process.write(protocol.encode(protocol.request(self._next_id, method, params)))
+        self._wire.send(protocol.encode(protocol.request(self._next_id, method, params)))
         self._next_id += 1
 
-    def _greeted(self, result: Mapping[str, Any]) -> None:
-        if result["protocol"] != protocol.PROTOCOL_VERSION:
-            raise ProtocolError(
-                f"the agent speaks protocol {result['protocol']}, this window "
-                f"{protocol.PROTOCOL_VERSION}: reinstall gpupanel"
-            )
-        self.version = result["version"]
+    def _greeted(self, wire: Wire) -> None:
+        """Somebody answers. If it is the service, an agent that ran is not needed any more."""
+        if wire is self._candidate:
+            self._adopt(wire)
+        self._silence.start()
+        self.version = wire.hello["version"]
         self._request("gpus", {}, self._take_gpus)
         self._request("policy", {}, self.policy_received.emit)
         self._request("history", {"seconds": HISTORY_S}, self._take_history)
@@ -186,6 +209,19 @@ class Link(QObject):
             self._request("subscribe", params, lambda _: None)
         if self._wants_processes:
             self._subscribe_to_processes()
+
+    def _adopt(self, service: Wire) -> None:
+        self._candidate, before, self._wire = None, self._wire, service
+        self._retry.stop()
+        self._look.stop()
+        self._age.start()
+        self.service_problem = ""
+        self._process_subscription = None
+        if before is not None:
+            self._last_log = before.log
+            before.drop()
+            self._enter(LinkState.STARTING, "")
+            self._refuse_pending(self.tr("the service has taken over"))
 
     def _subscribe_to_processes(self) -> None:
         if self._wants_processes:
@@ -211,19 +247,8 @@ class Link(QObject):
             params = {"topic": "snapshots", "interval_s": interval_s}
             self._request("subscribe", params, lambda _: None)
 
-    def _read(self) -> None:
-        process = self._process
-        if process is None:
-            return
-        try:
-            for message in self._decoder.feed(bytes(process.readAllStandardOutput().data())):
-                self._receive(message)
-        except (ProtocolError, KeyError, TypeError, ValueError) as reason:
-            self._lose(self.tr("The agent broke the protocol: {0}").format(reason))
-        else:
-            self._silence.start()
-
     def _receive(self, message: Mapping[str, Any]) -> None:
+        self._silence.start()
         if "method" in message:
             self._notified(message["method"], message["params"])
             return
@@ -262,45 +287,40 @@ class Link(QObject):
         if self.state is not LinkState.RUNNING:
             self._enter(LinkState.RUNNING, "")
 
-    def _collect_log(self) -> None:
-        if self._process is not None:
-            fresh = bytes(self._process.readAllStandardError().data())
-            self._log = (self._log + fresh)[-_LOG_BYTES:]
-
-    def _ended(self, code: int, status: QProcess.ExitStatus) -> None:
-        self._collect_log()
-        if status is QProcess.ExitStatus.CrashExit:
-            self._lose(self.tr("The agent crashed."))
-        else:
-            self._lose(self.tr("The agent ended with exit code {0}.").format(code))
-
-    def _failed(self, error: QProcess.ProcessError) -> None:
-        if error is QProcess.ProcessError.FailedToStart and self._process is not None:
-            self._lose(
-                self.tr("The agent could not be started: {0}").format(self._process.errorString())
-            )
-
     def _fell_silent(self) -> None:
-        self._lose(self.tr("The agent has said nothing for {0} s.").format(_SILENCE_MS // 1000))
+        if self._wire is not None:
+            text = self.tr("The {0} has said nothing for {1} s.")
+            self._lose(text.format(self._wire.name, _SILENCE_MS // 1000))
+
+    def _lost(self, wire: Wire, reason: str) -> None:
+        if wire is self._wire:
+            self._lose(reason)
+        elif wire is self._candidate:
+            self._candidate = None
+            wire.drop()
+            self.service_problem = reason
+            self.state_changed.emit()
+            if self._wire is None and not self._retry.isActive():
+                self._start_agent()
 
     def _lose(self, reason: str) -> None:
-        """Drop this agent, say why, and try another one later."""
-        process, self._process = self._process, None
-        if process is None:
+        """Drop this connection, say why, and try another one later."""
+        wire, self._wire = self._wire, None
+        if wire is None:
             return
         self._silence.stop()
-        self._stop_listening(process)
         self._process_subscription = None
-        process.finished.connect(process.deleteLater)
-        process.kill()
-        if process.state() is QProcess.ProcessState.NotRunning:
-            process.deleteLater()
+        self._last_log = wire.log
+        wire.drop()
         if self._age.hasExpired(_STABLE_MS):
             self._failures = 0
         delay_s = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
         self._failures += 1
         self._retry.start(round(delay_s * 1000))
         self._enter(LinkState.RESTARTING, reason)
+        self._refuse_pending(reason)
+
+    def _refuse_pending(self, reason: str) -> None:
         unanswered, self._pending = self._pending, {}
         for _, refuse in unanswered.values():
             if refuse is not None:

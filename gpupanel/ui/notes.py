@@ -38,7 +38,7 @@ class RunNotes(QObject):
 
     def _declare(self, live: LiveRun) -> None:
         """An agent that does not believe it judges the worker as it would anybody's process."""
-        if live.run is not None and live.worker_pid is not None:
+        if not self._agent.is_service and live.run is not None and live.worker_pid is not None:
             params = {"pid": live.worker_pid, "workload": live.run.workload}
             self._agent.ask("declare", params, lambda _: None, lambda _: None)
 

@@ -36,6 +36,10 @@ RETRY_S = 2.0
 class Agent(Protocol):
     """Whom to ask: ``gpupanel.ui.link.Link``."""
 
+    @property
+    def is_service(self) -> bool:
+        """Whether it is the service: that takes nobody's word for whose a process is."""
+
     def ask(
         self,
         method: str,

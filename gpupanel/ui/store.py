@@ -84,7 +84,8 @@ class Store(QObject):
             reason in the verdict's place while or where there is none.
         decisions: Newest first, at most 50.
         link_state: How it stands with the agent.
-        link_reason: Why the agent was lost.
+        link_reason: Why the agent was lost; or, while it runs, why it is not the service.
+        link_is_service: Whether it is the service.
 
     Signals:
         changed(): Anything is new; at most once per message or tick.
@@ -109,6 +110,7 @@ class Store(QObject):
         self.decisions: deque[DecisionRecord] = deque(maxlen=_DECISIONS)
         self.link_state = LinkState.STARTING
         self.link_reason = ""
+        self.link_is_service = False
         self._samples: dict[GpuId, Sample] = {}
         self._series: dict[tuple[GpuId, str], Series] = {}
         self._last_tick_s: float | None = None
@@ -138,9 +140,10 @@ class Store(QObject):
         """Points in the longest series."""
         return max((len(series) for series in self._series.values()), default=0)
 
-    def set_link(self, state: LinkState, reason: str) -> None:
-        """The agent came or went; with it go the readings."""
+    def set_link(self, state: LinkState, reason: str, is_service: bool = False) -> None:
+        """The agent or the service came or went; with it go the readings."""
         self.link_state, self.link_reason = state, reason
+        self.link_is_service = is_service
         if state is not LinkState.RUNNING:
             self._samples.clear()
             self.processes = self.explained = None

@@ -113,19 +113,24 @@ class Window(QWidget):
     def _show_connection(self) -> None:
         store, navigation = self.store, self._navigation
         match store.link_state:
+            case LinkState.RUNNING if store.link_is_service:
+                navigation.show_connection(self.tr("Service running"), Tone.OK)
+            case LinkState.RUNNING if store.link_reason:
+                navigation.show_connection(self.tr("Agent running, no service"), Tone.WARN)
             case LinkState.RUNNING:
                 navigation.show_connection(self.tr("Agent running"), Tone.OK)
             case LinkState.RESTARTING:
                 navigation.show_connection(self.tr("Agent restarting…"), Tone.WARN)
             case _:
                 navigation.show_connection(self.tr("Agent starting…"), Tone.SECONDARY)
-        lost = store.link_state is LinkState.RESTARTING
-        if lost:
-            self._lost.set_text(
-                self.tr("{0} Readings pause until it is back; it is being restarted.").format(
-                    store.link_reason
-                )
-            )
-        self._above.setVisible(lost)
+        has_agent = store.link_state is LinkState.RUNNING
+        text = (
+            self.tr("{0} An agent of your own reads the GPUs meanwhile.")
+            if has_agent
+            else self.tr("{0} Readings pause until it is back; it is being restarted.")
+        )
+        if store.link_reason:
+            self._lost.set_text(text.format(store.link_reason))
+        self._above.setVisible(bool(store.link_reason))
         managed = store.policy is not None and store.policy.is_managed
         navigation.show_ownership(self.tr("Managed by your organisation") if managed else "")

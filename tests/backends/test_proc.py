@@ -76,7 +76,7 @@ def test_a_user_without_a_name_is_a_number(tmp_path: Path, monkeypatch: pytest.M
         return os.stat_result((*stat(path)[:4], 3_999_999, *stat(path)[5:]))
 
     monkeypatch.setattr(Path, "stat", owned)
-    assert identity(7, tmp_path) == Identity(42, "game", "3999999")
+    assert identity(7, tmp_path) == Identity(42, "game", "3999999", 3999999)
 
 
 @given(stat=st.binary(max_size=200), cmdline=st.binary(max_size=80))

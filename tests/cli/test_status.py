@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gpupanel.cli import status
+from gpupanel.ipc.transport import Endpoint
 from gpupanel.model.decision import Diagnostic
 from gpupanel.policy.claims import Claim, Level, Scope, Source
 from gpupanel.policy.resolve import EffectivePolicy, PolicyState, resolve
@@ -38,6 +39,7 @@ class FakeClient:
 
     def __init__(self) -> None:
         self.hello = {"protocol": 1, "version": "0.1", "scope": "user"}
+        self.endpoint = Endpoint.PARENT
 
     def __enter__(self) -> FakeClient:
         return self

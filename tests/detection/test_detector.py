@@ -43,7 +43,7 @@ class Reader:
 
 def detector(reader: Reader) -> Detector:
     own = OwnLoads(1, reader.parent)
-    return Detector(reader, built_in(), own, own_uid=1000, clock_s=lambda: reader.now_s)
+    return Detector(reader, built_in(), own, clock_s=lambda: reader.now_s)
 
 
 def test_who_never_worked_on_a_gpu_is_not_looked_into() -> None:
@@ -101,10 +101,10 @@ def test_an_objection_excuses_the_program_while_policy_lets_users_object() -> No
     busy = replace(IDLE, utilization_percent=50.0)
     (strict,) = looked.look([busy], {}, 1.0, 1.0).values()
     assert not strict.may_object
-    looked.users_may_object = True
+    looked.may_object = lambda uid: uid == 1000
     (mine,) = looked.look([busy], {}, 4.0, 4.0).values()
     assert mine.may_object
-    looked.excused = {"ab" * 32}
+    looked.excused = {(1000, "ab" * 32)}
     (excused,) = looked.look([busy], {}, 7.0, 7.0).values()
     assert excused.standing is Standing.EXCUSED
     assert excused.posterior > 0.99
@@ -118,7 +118,7 @@ def test_another_users_program_and_an_unread_one_cannot_be_excused(changed: obje
     program = Program("/home/mara/x", "ab" * 32)
     facts = replace(MINER, program=program, uid=1000)
     looked = detector(Reader(replace(facts, **changed)))  # type: ignore[arg-type]
-    looked.users_may_object = True
+    looked.may_object = lambda uid: uid == 1000
     (verdict,) = looked.look([replace(IDLE, utilization_percent=50.0)], {}, 1.0, 1.0).values()
     assert not verdict.may_object
 

@@ -10,6 +10,7 @@ import pytest
 
 from gpupanel.ipc import protocol
 from gpupanel.ipc.client import Client
+from gpupanel.ipc.transport import Service
 from gpupanel.model.errors import ProtocolError
 from gpupanel.model.gpu import Snapshot
 from gpupanel.model.metrics import METRICS
@@ -20,7 +21,7 @@ from gpupanel.policy.resolve import EffectivePolicy
 def client(home: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     for name, value in home.items():
         monkeypatch.setenv(name, value)
-    with Client() as connected:
+    with Client(Service(Path(home["HOME"]))) as connected:
         yield connected
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gpupanel.backends.base import ProbeState
 from gpupanel.backends.registry import Opened, open_backends
 from gpupanel.ipc import protocol
+from gpupanel.ipc.transport import PipeStream, parent
 from gpupanel.model.gpu import CPU_ID, ProcessSample
 from gpupanel.model.sleep import SleepRecord
 from gpupanel.policy.sources import MachineSource, Sources, UserSource
@@ -33,7 +34,9 @@ class Caller:
         self._reader = open(client_reads, "rb")  # noqa: SIM115 - closed by close()
         self._writer = open(client_writes, "wb", buffering=0)  # noqa: SIM115
         self._ends = (open(server_reads, "rb"), open(server_writes, "wb", buffering=0))  # noqa: SIM115
-        self._thread = threading.Thread(target=daemon.serve, args=self._ends)
+        self._thread = threading.Thread(
+            target=daemon.serve, args=(PipeStream(*self._ends), parent())
+        )
         self._thread.start()
 
     def ask(self, method: str, **params: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from gpupanel import children
 from gpupanel.detection.reading.facts import ProcessFacts, Program
 from gpupanel.detection.reading.proc_reader import ProcReader
 from gpupanel.detection.signatures import built_in
+from gpupanel.ipc.transport import parent
 from gpupanel.model.errors import ObjectionRefused
 from gpupanel.model.event import EventRecord
 from gpupanel.model.gpu import ProcessKind, ProcessSample, Sample, Snapshot
@@ -24,7 +25,8 @@ from gpupanel.model.verdict import Standing, Verdict
 from gpupanel.policy.claims import Claim, Level, Scope
 from gpupanel.policy.resolve import EffectivePolicy, PolicyState, resolve
 from gpupanel.service.judging import Judging
-from gpupanel.service.objections import Objections
+from gpupanel.service.objections import Objections, Objectors
+from gpupanel.service.views import View
 from tests.detection.harness import FakeReader, miners
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="asks for the user's number")
@@ -35,7 +37,15 @@ MINER = replace(
     if sys.platform != "win32" else None,
 )  # fmt: skip
 SAMPLE = ProcessSample(
-    "GPU-1", MINER.pid, MINER.started, "t-rex\n", "mara", ProcessKind.COMPUTE, 9.0, 98.0
+    "GPU-1",
+    MINER.pid,
+    MINER.started,
+    "t-rex\n",
+    "mara",
+    ProcessKind.COMPUTE,
+    9.0,
+    98.0,
+    uid=MINER.uid,
 )
 KEY = {"pid": MINER.pid, "started": MINER.started}
 
@@ -47,7 +57,9 @@ class Bench:
         self.reader = FakeReader(facts)
         self.events: list[EventRecord] = []
         self.told = threading.Event()
-        self.judging = Judging(self._on_event, path, spawner=os.getpid(), reader=self.reader)
+        objectors = Objectors.only(MINER.uid, path)
+        self.judging = Judging(self._on_event, objectors, spawner=os.getpid(), reader=self.reader)
+        self.methods = self.judging.methods_for(parent(), lambda: View(MINER.uid, True))
         self.judging.start()
 
     def _on_event(self, event: EventRecord) -> None:
@@ -94,11 +106,11 @@ def test_a_miner_is_told_with_its_samples_and_once_as_an_event(bench: Bench) -> 
 
 
 def test_the_evidence_is_told_on_demand(bench: Bench) -> None:
-    assert bench.judging.methods["explain"](KEY) == {"judgement": None}
+    assert bench.methods["explain"](KEY) == {"judgement": None}
     bench.look(1.0)
-    verdict = Verdict.from_json(bench.judging.methods["explain"](KEY)["judgement"])
+    verdict = Verdict.from_json(bench.methods["explain"](KEY)["judgement"])
     assert {line.kind for line in verdict.evidence} >= {"scheme", "pool", "name"}
-    assert bench.judging.methods["explain"]({"pid": MINER.pid, "started": 99})["judgement"] is None
+    assert bench.methods["explain"]({"pid": MINER.pid, "started": 99})["judgement"] is None
 
 
 def test_an_administrators_signature_counts_from_the_next_look_on(bench: Bench) -> None:
@@ -106,10 +118,10 @@ def test_an_administrators_signature_counts_from_the_next_look_on(bench: Bench) 
         MINER.pid, MINER.started, "newminer", arguments=("newminer",), uid=MINER.uid
     )
     bench.look(1.0)
-    before = bench.judging.methods["explain"](KEY)["judgement"]["posterior"]
+    before = bench.methods["explain"](KEY)["judgement"]["posterior"]
     bench.judging.obey(policy(detection__miner_executables=("newminer",)))
     bench.look(4.0)
-    document = bench.judging.methods["explain"](KEY)["judgement"]
+    document = bench.methods["explain"](KEY)["judgement"]
     assert document["posterior"] > 100 * before
     assert "which the administrator named a miner" in document["evidence"][0]["text"]
 
@@ -118,7 +130,7 @@ def test_a_users_word_is_kept_by_content_and_counts_for_the_next_daemon(
     bench: Bench, tmp_path: Path
 ) -> None:
     bench.look(1.0)
-    bench.judging.methods["object"](KEY)
+    bench.methods["object"](KEY)
     bench.look(4.0)
     assert bench.standing() is Standing.EXCUSED
     path = tmp_path / "state/not_mining.json"
@@ -128,17 +140,17 @@ def test_a_users_word_is_kept_by_content_and_counts_for_the_next_daemon(
 
 def test_a_users_word_counts_only_where_policy_lets_users_object(bench: Bench) -> None:
     bench.look(1.0)
-    bench.judging.methods["object"](KEY)
+    bench.methods["object"](KEY)
     bench.judging.obey(policy(mining__allow_user_verdicts=False))
     bench.look(4.0)
     assert bench.standing() is Standing.MINING
     with pytest.raises(ObjectionRefused, match="policy does not let"):
-        bench.judging.methods["object"](KEY)
+        bench.methods["object"](KEY)
 
 
 def test_nobody_can_object_to_what_is_not_there(bench: Bench) -> None:
     with pytest.raises(ObjectionRefused, match="no such process"):
-        bench.judging.methods["object"](KEY)
+        bench.methods["object"](KEY)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1, "sha256": ["x"]}', "[" * 30000])
@@ -155,9 +167,9 @@ def test_a_damaged_file_excuses_nobody_and_says_so(tmp_path: Path, text: str) ->
 
 def test_only_a_child_of_the_spawner_can_be_declared(bench: Bench) -> None:
     with pytest.raises(ValueError, match="no child"):
-        bench.judging.methods["declare"]({"pid": MINER.pid, "workload": "mining.ethash"})
+        bench.methods["declare"]({"pid": MINER.pid, "workload": "mining.ethash"})
     with pytest.raises(ValueError, match="no load"):
-        bench.judging.methods["declare"]({"pid": MINER.pid, "workload": "mining.other"})
+        bench.methods["declare"]({"pid": MINER.pid, "workload": "mining.other"})
 
 
 def test_a_real_worker_is_known_for_what_it_is() -> None:
@@ -173,7 +185,8 @@ def test_a_real_worker_is_known_for_what_it_is() -> None:
         found = reader.parent(worker.pid)
         assert found is not None
         sample = replace(SAMPLE, pid=worker.pid, started=found[1])
-        judging.methods["declare"]({"pid": worker.pid, "workload": "mining.ethash"})
+        methods = judging.methods_for(parent(), lambda: View(None, True))
+        methods["declare"]({"pid": worker.pid, "workload": "mining.ethash"})
         judging.offer([sample], Snapshot(1.7e9, 1.0, ()))
         judging.wait_until_judged()
         (judged,) = judging.judged([sample])

@@ -38,7 +38,7 @@ def test_no_variable_moves_it(tmp_path: Path) -> None:
 def test_its_places_are_those_that_the_unit_makes() -> None:
     scope = system_scope()
     assert scope.history_file == Path("/var/lib/gpupanel/history.db")
-    assert scope.objections_file.parent == Path("/var/lib/gpupanel")
+    assert scope.users_dir == Path("/var/lib/gpupanel/users")
     assert scope.journal_file.parent == Path("/run/gpupanel")
     assert scope.sources.state_dir == Path("/var/lib/gpupanel/policy")
     assert scope.sources.machine.dirs[0] == Path("/etc/gpupanel/policy.d")
@@ -49,6 +49,7 @@ def test_it_opens_nobody_s_file_and_holds_everybody() -> None:
     assert isinstance(scope.sources.user, NoUser)
     assert not scope.sources.user.read().is_present
     assert scope.acts_on_uid is None
+    assert scope.objections_file is None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="uids are of POSIX")

@@ -82,13 +82,6 @@ def test_an_endpoint_that_cannot_be_opened_ends_it_cleanly(daemon: Daemon) -> No
     assert notes == []
 
 
-def test_no_client_may_declare_a_load_of_its_own(daemon: Daemon) -> None:
-    """The service's parent is init: every orphan, and every service, would be its child's kin."""
-    declare = daemon._judging.methods["declare"]
-    with pytest.raises(ValueError, match="no child"):
-        declare({"pid": os.getpid(), "workload": "mining.sha256d"})
-
-
 def test_its_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         system.main(["--version"])

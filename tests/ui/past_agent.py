@@ -33,6 +33,7 @@ class PastAgent:
     events: tuple[tuple[float, str | None, str, str], ...] = ()
     energy: Mapping[str, float] | None = None
     complete: bool = True
+    is_service: bool = False
 
     def ask(
         self,

@@ -67,6 +67,7 @@ def _process_sample(gpu_id: GpuId, uses: Sequence[ClientUse], integrated: bool) 
         started=process.started,
         name=process.name,
         user=process.user,
+        uid=process.uid,
         kind=_kind(used),
         memory_used_bytes=_memory(uses, integrated),
         utilization_percent=_utilization(uses, percents),

@@ -36,11 +36,13 @@ class Identity:
         name: Of the program, without its folder.
         user: Whose rights it has; the number in digits where that has no name, None where the
             system does not tell.
+        uid: The number; None on Windows.
     """
 
     started: int
     name: str
     user: str | None
+    uid: int | None = None
 
 
 def identity(pid: int, proc_root: Path = PROC) -> Identity | None:
@@ -82,7 +84,7 @@ def _identity_from_proc(pid: int, proc_root: Path) -> Identity | None:
         uid = Path(folder).stat().st_uid
     except OSError:
         return None
-    return Identity(started_ticks, _whole_name(folder, comm), _user_name(uid))
+    return Identity(started_ticks, _whole_name(folder, comm), _user_name(uid), uid)
 
 
 def _name_and_started(folder: str) -> tuple[str, int] | None:

@@ -141,7 +141,7 @@ class ProcessLists:
             busiest = max((engines.get(name, 0.0) for name in ("sm", "enc", "dec")), default=0.0)
         return ProcessSample(
             self._gpu.id, pid, who.started, who.name, who.user, kind,
-            self._memory(memory), busiest, engines,
+            self._memory(memory), busiest, engines, uid=who.uid,
         )  # fmt: skip
 
     def _memory(self, memory: int) -> Reading:
