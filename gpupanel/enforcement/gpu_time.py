@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol
 
 from gpupanel.enforcement.cell import Cell, ProcessKey
 from gpupanel.enforcement.meter import Meter
@@ -20,42 +19,6 @@ from gpupanel.enforcement.meters.processor import ProcessorMeter
 from gpupanel.enforcement.meters.wddm import WddmMeter
 from gpupanel.model.errors import HoldFailed
 from gpupanel.model.gpu import GpuInfo
-
-
-class Meter(Protocol):
-    """Counts the GPU time of one cell. Belongs to one thread."""
-
-    @property
-    def capacity(self) -> float:
-        """GPU seconds that its devices can give per second: 1 for each device."""
-
-    def admit(self, processes: Collection[ProcessKey], whole_life: bool) -> None:
-        """Count these from now on; call it right before ``Cell.add``.
-
-        Children that they have later need no call: the cell knows them, and their whole life
-        counts.
-
-        Args:
-            processes: Who is taken in.
-            whole_life: What they used before counts too: they came while the cap was on.
-
-        Raises:
-            HoldFailed: They cannot be counted; the text says what is missing.
-        """
-
-    def used_s(self, cell: Cell, now_s: float) -> float:
-        """GPU seconds since the meter was made; never falls, and the dead keep what they used.
-
-        Args:
-            cell: Always the same one.
-            now_s: Monotonic clock.
-
-        Raises:
-            HoldFailed: A source does not answer, so the sum is not known.
-        """
-
-    def close(self) -> None:
-        """Let go of the driver."""
 
 
 class _Several:

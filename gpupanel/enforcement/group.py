@@ -210,6 +210,7 @@ class Group:
         if self._cap is not None:
             self._cap.let_go()
             self._share = None
+        self._stop_measuring()
         self._meter = self._parts.meter_for(gpus)
         self._meter.admit(self._members, whole_life=False)
         self._admitted = set(self._members)
@@ -254,10 +255,16 @@ class Group:
             return False
         if self._cap is not None:
             self._share = self._cap.share
-        self._cell = self._cap = self._meter = None
+        self._cell = self._cap = None
+        self._stop_measuring()
         self._members, self._written = frozenset(), None
         self._parts.undoing.drop(self.name)
         return True
+
+    def _stop_measuring(self) -> None:
+        meter, self._meter = self._meter, None
+        if meter is not None:
+            meter.close()
 
     def _remember(self, cell: Cell) -> None:
         share = self._cap.share if self._cap is not None else self._share

@@ -12,7 +12,6 @@ class Meter(Protocol):
     """Counts for one cell, always the same. Belongs to one thread.
 
     Whoever is added to the cell is told of right before; children that it has later need no word.
-    A meter that nobody refers to any more has let go of its driver.
     """
 
     @property
@@ -32,3 +31,6 @@ class Meter(Protocol):
         Raises:
             HoldFailed: It cannot be read now.
         """
+
+    def close(self) -> None:
+        """Let go of the driver."""

@@ -35,11 +35,11 @@ from gpupanel.sampling.transitions import Transitions
 from gpupanel.service.authorization import offered
 from gpupanel.service.enforcing import Enforcing
 from gpupanel.service.holding import Holding
-from gpupanel.service.judging import NOBODY, Facts, Judging
+from gpupanel.service.judging import Facts, Judging
 from gpupanel.service.memory import Memory
 from gpupanel.service.scope import Scope
-from gpupanel.service.turn import Turn
 from gpupanel.service.views import View, view_of
+from gpupanel.service.watchdog import Turn
 from gpupanel.service.wishes import Wishes
 
 TOPICS = {"snapshots", "gpus", "policy", "processes", "events", "holds"}
@@ -105,7 +105,7 @@ class Daemon:
         self._next_ledger_s = 0.0
         self._memory = Memory(store.path if store else None)
         self._judging = Judging(
-            self._on_event, scope.objectors(), None if scope.name == "user" else NOBODY,
+            self._on_event, scope.objectors(),
             on_judged=self._on_judged, on_excused=self._on_excused,
         )  # fmt: skip
         self._holding: Holding | None = None
@@ -166,10 +166,8 @@ class Daemon:
 
     def summary(self) -> str:
         """What it does now, in one line."""
-        count = len(self._sampler.gpus())
-        return (
-            f"policy {self._policies.general.state.value}, {count} GPU{'' if count == 1 else 's'}"
-        )
+        state, count = self._policies.general.state.value, len(self._sampler.gpus())
+        return f"policy {state}, {count} GPU{'' if count == 1 else 's'}"
 
     def stop(self) -> None:
         """End sampling and judging; returns when the threads have."""

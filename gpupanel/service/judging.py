@@ -28,8 +28,8 @@ from gpupanel.model.verdict import Standing, Verdict
 from gpupanel.policy.resolve import EffectivePolicy
 from gpupanel.policy.sources import own_uid
 from gpupanel.service.objections import Objectors
-from gpupanel.service.turn import Turn
 from gpupanel.service.views import View
+from gpupanel.service.watchdog import Turn
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 
 INTERVAL_S = 3.0
@@ -41,9 +41,6 @@ PolicyOf = Callable[[int | None], EffectivePolicy]
 Facts = Callable[[Key], ProcessFacts | None]
 OnJudged = Callable[[Sequence[ProcessSample], Mapping[Key, Verdict], Facts], None]
 """Takes who uses the GPUs, what is thought of each, and the way to what was read of them."""
-
-NOBODY = -1
-"""Has no children. The service's own parent is init, and so is that of every orphan."""
 
 LIMIT_S = 60.0
 """Between two looks on a machine that is well, whatever its disks do."""

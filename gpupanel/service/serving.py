@@ -6,88 +6,72 @@ Whoever runs it, systemd or Windows' service control manager, hands its wishes o
 from __future__ import annotations
 
 import faulthandler
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from enum import Enum, auto
 from queue import SimpleQueue
-from types import FrameType
 
-from gpupanel import paths
-from gpupanel.ipc import named_pipe, unix_socket
 from gpupanel.ipc.listening import Door, Listener
+from gpupanel.model.errors import EndpointFailed
 from gpupanel.sampling.store import Store
 from gpupanel.service.daemon import Daemon
+from gpupanel.service.overseer import Order, Overseer
 from gpupanel.service.scope import system_scope
-from gpupanel.service.systemd import Systemd, Watchdog
+from gpupanel.service.watchdog import Watchdog
 
 
-class Order(Enum):
-    """What whoever runs the service may want of it."""
-
-    STOP = auto()
-    READ_POLICY = auto()
-
-
-def run(systemd: Systemd, orders: SimpleQueue[Order]) -> None:
-    """The service of this machine, until it is told to stop."""
+def run(overseer: Overseer, orders: SimpleQueue[Order]) -> int:
+    """The service of this machine, until it is told to stop; returns the exit status."""
     # A watchdog's SIGABRT, or a crash in a vendor's library, logs the stack of every thread.
     faulthandler.enable()
     scope = system_scope()
     store = Store(scope.history_file)
     daemon = Daemon(scope, store)
-    serve(daemon, lambda: Listener(_doors(), daemon.serve), orders, systemd)
+    try:
+        serve(daemon, lambda: Listener(_doors(), daemon.serve), orders, overseer)
+    except EndpointFailed as reason:
+        sys.stderr.write(f"gpupaneld: {reason}\n")
+        return 1
+    return 0
 
 
 def serve(
     daemon: Daemon,
     endpoints: Callable[[], AbstractContextManager[object]],
     orders: SimpleQueue[Order],
-    systemd: Systemd,
+    overseer: Overseer,
 ) -> None:
-    """Start everything, tell systemd, carry orders out until STOP, end everything.
+    """Start everything, tell the overseer, carry orders out until STOP, end everything.
 
     Args:
         daemon: Not started yet.
         endpoints: Opens them; closed before the daemon ends.
-        orders: From signals, or from Windows.
-        systemd: Is told, and given signs of life by the daemon's loop.
+        orders: What the overseer wants.
+        overseer: Is told, and given signs of life by the daemon's loop.
     """
-    watchdog = Watchdog(systemd, daemon.turns, daemon.summary)
+    watchdog = Watchdog(overseer, daemon.turns, daemon.summary)
     daemon.start(watchdog.beat)
     try:
         with endpoints():
-            systemd.ready(daemon.summary())
+            overseer.ready(daemon.summary())
             while orders.get() is not Order.STOP:
-                systemd.reloading()
+                overseer.reloading()
                 daemon.read_policy()
-                systemd.ready(daemon.summary())
-            systemd.stopping()
+                overseer.ready(daemon.summary())
+            overseer.stopping()
     finally:
         daemon.stop()
 
 
-def signals() -> SimpleQueue[Order]:
-    """SIGTERM and SIGINT stop, SIGHUP reads policy anew; handled between two orders."""
-    orders: SimpleQueue[Order] = SimpleQueue()
-
-    def give(order: Order) -> Callable[[int, FrameType | None], None]:
-        return lambda _signal, _frame: orders.put(order)
-
-    signal.signal(signal.SIGTERM, give(Order.STOP))
-    signal.signal(signal.SIGINT, give(Order.STOP))
-    if sys.platform != "win32":
-        signal.signal(signal.SIGHUP, give(Order.READ_POLICY))
-    return orders
-
-
 if sys.platform == "win32":
+    from gpupanel.ipc import named_pipe
 
     def _doors() -> Sequence[Door]:
         return named_pipe.open_doors()
 
 else:
+    from gpupanel import paths
+    from gpupanel.ipc import unix_socket
 
     def _doors() -> Sequence[Door]:
         return unix_socket.open_doors(paths.machine_run_dir())

@@ -32,11 +32,7 @@ def main(arguments: list[str]) -> int:
         return _DENIED
     if verb == "restore":
         return _restore()
-    from gpupanel.service.serving import run, signals
-    from gpupanel.service.systemd import Systemd
-
-    run(Systemd.from_environment(), signals())
-    return 0
+    return _serve()
 
 
 def let_go(journal: Journal) -> tuple[str, ...]:
@@ -56,8 +52,27 @@ def let_go(journal: Journal) -> tuple[str, ...]:
     return (*faults, *restore.restore_stale().faults)
 
 
-def _restore() -> int:
-    faults = let_go(Journal(paths.machine_journal_file(), restore.boot_id()))
-    for fault in faults:
-        sys.stderr.write(f"gpupaneld: {fault}\n")
-    return 1 if faults else 0
+if sys.platform == "win32":
+
+    def _serve() -> int:
+        from gpupanel.service import win32_service
+
+        return win32_service.main()
+
+    def _restore() -> int:
+        """Windows lets go by itself when whoever holds has ended."""
+        return 0
+
+else:
+
+    def _serve() -> int:
+        from gpupanel.service.serving import run
+        from gpupanel.service.systemd import Systemd, signals
+
+        return run(Systemd.from_environment(), signals())
+
+    def _restore() -> int:
+        faults = let_go(Journal(paths.machine_journal_file(), restore.boot_id()))
+        for fault in faults:
+            sys.stderr.write(f"gpupaneld: {fault}\n")
+        return 1 if faults else 0

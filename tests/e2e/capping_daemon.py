@@ -25,7 +25,7 @@ def main(folder: Path, uid: int) -> None:
     sources = Sources(machine, UserSource(folder / "none"), folder / "state")
     scope = Scope(
         "system", sources, folder / "history.db", users_dir=folder / "users",
-        holds_dir=folder / "holds", acts_on_uid=uid,
+        journal_file=folder / "holds" / "held.jsonl", acts_on_uid=uid,
     )  # fmt: skip
     daemon = Daemon(scope)
     daemon.start()

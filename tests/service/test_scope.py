@@ -49,6 +49,7 @@ def test_it_opens_nobody_s_file_and_holds_everybody() -> None:
     assert isinstance(scope.sources.user, NoUser)
     assert not scope.sources.user.read().is_present
     assert scope.acts_on_uid is None
+    assert scope.objections_file is None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="uids are of POSIX")

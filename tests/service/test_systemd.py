@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import time
@@ -14,8 +15,9 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("systemd is Linux", allow_module_level=True)
 
-from gpupanel.service.systemd import Systemd, Watchdog
-from gpupanel.service.turn import Turn
+from gpupanel.service.overseer import Order
+from gpupanel.service.systemd import Systemd, signals
+from gpupanel.service.watchdog import Turn, Watchdog
 
 
 class Listener:
@@ -166,7 +168,7 @@ def test_a_late_thread_costs_the_beat_and_says_who(
     watchdog.beat()
     late = "the thread sampler has not taken a turn for 24 s"
     assert listener.heard() == [[f"STATUS={late}"]]
-    assert capsys.readouterr().err == f"gpupaneld: {late}: systemd will start the service anew\n"
+    assert capsys.readouterr().err == f"gpupaneld: {late}: the service will be started anew\n"
     clock.now_s += 4.0
     watchdog.beat()
     assert ["WATCHDOG=1"] not in listener.heard()
@@ -186,3 +188,23 @@ def test_the_status_is_told_when_it_changes(listener: Listener, systemd: Systemd
         clock.now_s += 5.0
     status = [words for words in listener.heard() if words != ["WATCHDOG=1"]]
     assert status == [["STATUS=one"], ["STATUS=two"]]
+
+
+@pytest.mark.parametrize(
+    ("number", "order"),
+    [
+        (signal.SIGTERM, Order.STOP),
+        (signal.SIGINT, Order.STOP),
+        (signal.SIGHUP, Order.READ_POLICY),
+    ],
+)
+def test_a_signal_is_an_order(number: signal.Signals, order: Order) -> None:
+    ours = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {one: signal.getsignal(one) for one in ours}
+    try:
+        orders = signals()
+        signal.raise_signal(number)
+        assert orders.get(timeout=5) is order
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

@@ -88,7 +88,7 @@ def missing() -> str:
 
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 _CREDENTIALS = struct.Struct("3i")
-_UNUSED = shutil.ignore_patterns("__pycache__", "ui", "cli")
+_UNUSED = shutil.ignore_patterns("__pycache__", "ui")
 
 
 class Machine:

@@ -9,6 +9,9 @@ from tests.service.systemd.machine import UNIT, USER_UID, Machine
 BUS = "busctl --timeout=5 call org.freedesktop.systemd1"
 MANAGER = f"{BUS} /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager"
 OBJECT = f"{BUS} /org/freedesktop/systemd1/unit/gpupaneld_2eservice org.freedesktop.systemd1.Unit"
+CONNECT = (
+    "/usr/bin/python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])'"
+)
 GROUP = f"/sys/fs/cgroup/system.slice/{UNIT}"
 
 REFUSALS = (
@@ -59,6 +62,9 @@ ATTEMPTS = {
     "write policy": "echo >/etc/gpupanel/policy.d/99-mine.toml",
     "write passing policy": "mkdir /run/gpupanel/policy.d",
     "move its sockets": "mv /run/gpupanel /run/other",
+    "take its socket away": "rm /run/gpupanel/read-only.sock",
+    "put a socket there": "ln -s /tmp/mine.sock /run/gpupanel/mine.sock",
+    "control": f"{CONNECT} /run/gpupanel/control.sock",
     "forge its history": "echo >/var/lib/gpupanel/history.db",
     "read its history": "ls /var/lib/gpupanel",
     "read its log": "ls /var/log/gpupanel",

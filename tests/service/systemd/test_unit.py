@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.service.systemd.machine import FAILED, STARTED, UNIT, Machine
+from tests.service.systemd.machine import FAILED, STARTED, UNIT, USER_UID, Machine
 
+CTL = ("/opt/gpupanel/bin/python3", "-I", "-m", "gpupanel", "ctl")
 POLICY = "/etc/gpupanel/policy.d/50-test.toml"
 MOST_RSS_MB = 64
 
@@ -51,6 +52,12 @@ def test_what_it_remembers_is_closed_to_users(machine: Machine) -> None:
         "/run/gpupanel root 755",
         "/var/lib/gpupanel/history.db root 600",
     ]
+
+
+def test_a_user_may_ask_it(machine: Machine) -> None:
+    told = machine.run(*CTL, "status", "--json", user=USER_UID)
+    answering = json.loads(told)["agent"]
+    assert (answering["scope"], answering["endpoint"]) == ("system", "read-only")
 
 
 def test_a_stop_is_clean(machine: Machine) -> None:
