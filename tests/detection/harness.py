@@ -12,10 +12,11 @@ import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from gpupanel.detection.arguments import endpoints, endpoints_in_text
+from gpupanel.detection.arguments import Endpoint, endpoints, endpoints_in_text
 from gpupanel.detection.detector import Detector
 from gpupanel.detection.own import OwnLoads
 from gpupanel.detection.reading.facts import (
@@ -36,6 +37,9 @@ POOL_ADDRESS = "203.0.113.77"
 """Of a network that no host is on (RFC 5737)."""
 
 PRIVATE_PROXY = "10.0.0.5"
+
+TUNED_ON, HELD_OUT = "", "held_out_"
+"""Beginnings of the files' names: entries that weights were fitted to, and those written after."""
 
 
 def read(name: str) -> dict[str, Any]:
@@ -150,9 +154,9 @@ def play(entry: Entry, seconds: float, known: Signatures | None = None) -> Outco
     return Outcome(entry, suspected_s, capped_s, verdict)
 
 
-def miners() -> Iterator[Entry]:
+def miners(corpus: str = TUNED_ON) -> Iterator[Entry]:
     """Every documented launch as it stands."""
-    for miner in read("miners.toml")["miner"]:
+    for miner in read(f"{corpus}miners.toml")["miner"]:
         for line in miner["launches"]:
             config = (
                 (miner["config_name"], miner["config"]) if "config_with_launch" in miner else None
@@ -160,9 +164,9 @@ def miners() -> Iterator[Entry]:
             yield _miner(miner, shlex.split(line), "default", config)
 
 
-def variants() -> Iterator[Entry]:
+def variants(corpus: str = TUNED_ON) -> Iterator[Entry]:
     """Renamed, TLS, from a configuration file, pulsed, at half intensity; API port closed."""
-    for miner in read("miners.toml")["miner"]:
+    for miner in read(f"{corpus}miners.toml")["miner"]:
         for line in miner["launches"]:
             words = shlex.split(line)
             config = (
@@ -179,19 +183,18 @@ def variants() -> Iterator[Entry]:
             yield renamed(_miner(miner, words, "renamed, config file", config))
 
 
-def legitimate() -> Iterator[Entry]:
+def legitimate(corpus: str = TUNED_ON) -> Iterator[Entry]:
     """Everything that must be left alone."""
-    for entry in read("legitimate.toml")["entry"]:
+    for entry in read(f"{corpus}legitimate.toml")["entry"]:
         path = entry["path"]
         program = Program(path, None, tuple(entry.get("markers", ())), entry.get("trusted", False))
         arguments = tuple(shlex.split(entry["command"], posix="\\" not in entry["command"]))
         is_script = bare_name(path or arguments[0]) in built_in().interpreters
-        connections = (word.rpartition(":") for word in entry.get("connections", ()))
         facts = ProcessFacts(
             PID, 1, bare_name(arguments[0])[:15], program, Program() if is_script else None,
             arguments,
             tuple(_launcher(line) for line in entry.get("launchers", ())),
-            tuple(Connection(host, int(port)) for host, _, port in connections),
+            tuple(map(_connection, entry.get("connections", ()))),
             tuple(entry.get("listening", ())),
             libraries=frozenset(entry.get("libraries", ())),
             uid=1000,
@@ -276,15 +279,14 @@ def _miner(
     configs = (Config(*config),) if config else ()
     if config:
         named += endpoints_in_text(config[1])
-    pool = next((one for one in named if one.port), None)
-    connections = (Connection(_address(pool.host), pool.port),) if pool else ()
+    connections = tuple(map(_connection, miner.get("connected", ()))) or _to_pool(named, words)
     program = miner["program"]
     markers = ("stratum+tcp://", "mining.subscribe") if miner.get("content") else ()
     facts = ProcessFacts(
         PID, 1, program[:15], Program(f"/home/mara/{program}/{program}", None, markers), None,
-        tuple(words), connections=connections,
-        listening_ports=(miner["api_port"],) if "api_port" in miner else (),
-        configs=configs, uid=1000,
+        tuple(words), tuple(_launcher(miner["launcher"]) for _ in miner.get("launcher", "")[:1]),
+        connections, (miner["api_port"],) if "api_port" in miner else (),
+        tuple(miner.get("open_files", ())), configs=configs, uid=1000,
     )  # fmt: skip
     name = f"{miner['name']}: {' '.join(words)[:60]}"
     return Entry(name, miner["name"], variant, facts, "ethash", miner["source"])
@@ -292,6 +294,24 @@ def _miner(
 
 def _config(miner: Mapping[str, Any]) -> tuple[str, str]:
     return miner["config_name"], miner["config"]
+
+
+def _to_pool(named: Sequence[Endpoint], words: Sequence[str]) -> tuple[Connection, ...]:
+    """The connection that such a launch opens; some give the port as an option of its own."""
+    pool = next((one for one in named if one.port), None)
+    if pool is not None:
+        return (Connection(_address(pool.host), pool.port, is_local=pool.host == "127.0.0.1"),)
+    ports = [value for flag, value in pairwise(words) if flag.endswith("port")]
+    here = "127.0.0.1" in words
+    return tuple(
+        Connection("127.0.0.1" if here else POOL_ADDRESS, int(port), is_local=here)
+        for port in ports[-1:]
+    )
+
+
+def _connection(word: str) -> Connection:
+    host, _, port = word.rpartition(":")
+    return Connection(host, int(port))
 
 
 def _address(host: str) -> str:
