@@ -20,17 +20,8 @@ _OF_WINDOWS = ("libwayland-client", "libx11.", "libxcb.", "dxgi.dll", "d3d11.dll
 """Intel's driver computes on the engine that draws: to draw, a process has to show it somewhere."""
 
 
-def evidence(facts: ProcessFacts, uses: Sequence[Use], known: Signatures) -> Iterator[Evidence]:
-    """Drawing, encoding, a known program, libraries that a miner has no use for."""
-    if _draws(facts, uses):
-        text = "it draws, and shows it in a window"
-        yield _line("draws", known.weights["draws"], text, EvidenceSource.USE)
-    elif not facts.libraries and _draws_percent(uses) >= _DRAWS_PERCENT:
-        text = "it uses the engine that draws; whether it has a window cannot be seen"
-        yield _line("draws", known.weights["draws_somewhere"], text, EvidenceSource.USE)
-    if _mean(uses, [use.codec_percent for use in uses]) >= _ENCODES_PERCENT:
-        text = "it encodes or decodes video"
-        yield _line("encodes", known.weights["encodes"], text, EvidenceSource.USE)
+def evidence(facts: ProcessFacts, known: Signatures) -> Iterator[Evidence]:
+    """A known program, and libraries that a miner has no use for."""
     program_class = _program_class(facts, known)
     if program_class is not None:
         is_trusted = facts.program.is_trusted and facts.script is None
@@ -44,8 +35,23 @@ def evidence(facts: ProcessFacts, uses: Sequence[Use], known: Signatures) -> Ite
         yield _line("framework", known.weights["framework"], text, EvidenceSource.FILES)
 
 
-def classify(facts: ProcessFacts, uses: Sequence[Use], known: Signatures) -> ProcessClass:
-    """What a process that does not mine uses a GPU for, as far as that shows."""
+def evidence_of_use(
+    facts: ProcessFacts, uses: Sequence[Use], known: Signatures
+) -> Iterator[Evidence]:
+    """Drawing and encoding."""
+    if draws(facts, uses):
+        text = "it draws, and shows it in a window"
+        yield _line("draws", known.weights["draws"], text, EvidenceSource.USE)
+    elif not facts.libraries and _draws_percent(uses) >= _DRAWS_PERCENT:
+        text = "it uses the engine that draws; whether it has a window cannot be seen"
+        yield _line("draws", known.weights["draws_somewhere"], text, EvidenceSource.USE)
+    if _mean(uses, [use.codec_percent for use in uses]) >= _ENCODES_PERCENT:
+        text = "it encodes or decodes video"
+        yield _line("encodes", known.weights["encodes"], text, EvidenceSource.USE)
+
+
+def class_of_program(facts: ProcessFacts, known: Signatures) -> ProcessClass | None:
+    """What a process that does not mine uses a GPU for, as its files tell; None for untold."""
     if facts.program.name in known.session or facts.name in known.session:
         return ProcessClass.DESKTOP
     program_class = _program_class(facts, known)
@@ -54,10 +60,13 @@ def classify(facts: ProcessFacts, uses: Sequence[Use], known: Signatures) -> Pro
     if any(folder in f"{facts.program.path} {facts.arguments}" for folder in known.game_folders):
         return ProcessClass.GAMING
     framework = _framework(facts, known)
-    if framework is not None:
-        return framework[0]
-    draws = _has_window(facts) and _draws_percent(uses) > 0
-    return ProcessClass.GRAPHICS if draws else ProcessClass.UNKNOWN
+    return None if framework is None else framework[0]
+
+
+def class_of_use(facts: ProcessFacts, uses: Sequence[Use]) -> ProcessClass:
+    """The same where files tell nothing."""
+    has_drawn = _has_window(facts) and _draws_percent(uses) > 0
+    return ProcessClass.GRAPHICS if has_drawn else ProcessClass.UNKNOWN
 
 
 def protection(facts: ProcessFacts, known: Signatures) -> str:
@@ -79,7 +88,8 @@ def protection(facts: ProcessFacts, known: Signatures) -> str:
     return ""
 
 
-def _draws(facts: ProcessFacts, uses: Sequence[Use]) -> bool:
+def draws(facts: ProcessFacts, uses: Sequence[Use]) -> bool:
+    """Whether it draws, and has a window to show it in."""
     return _has_window(facts) and _draws_percent(uses) >= _DRAWS_PERCENT
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from gpupanel.detection import benign, files, network, processes, telemetry
 from gpupanel.detection.fusion import Latch
+from gpupanel.detection.grammar import spoken
 from gpupanel.detection.own import OwnLoads
-from gpupanel.detection.reading.facts import ProcessFacts, Use
+from gpupanel.detection.reading.facts import ProcessFacts, Relative, Use
 from gpupanel.detection.signatures import Signatures
 from gpupanel.model.gpu import GpuId, ProcessKind, ProcessSample, Unavailable
 from gpupanel.model.verdict import Evidence, ProcessClass, Standing, Verdict
@@ -23,8 +24,9 @@ from gpupanel.model.verdict import Evidence, ProcessClass, Standing, Verdict
 _SEEN_AT_WORK_PERCENT = 1.0
 _EAGER_LOOKS = 8
 _PATIENT_S = 10.0
-_LOOK_S = 0.1
-"""So long at most for reading, of all processes together; the rest has its turn next time."""
+_READING_S, _LOOK_S = 0.0035, 0.0045
+"""So much of the processor at most for reading about processes, and with the content of programs;
+the rest has its turn next time, and the busiest have theirs first."""
 
 _USES = 64
 
@@ -46,8 +48,27 @@ class Reader(Protocol):
     def read(self, pid: int, started: int) -> ProcessFacts | None:
         """None where the process is gone or another."""
 
+    def read_on(self, is_over: Callable[[], bool]) -> None:
+        """Read more of what is too long for one look, until ``is_over``."""
+
     def parent(self, pid: int) -> tuple[int, int] | None:
         """Pid of its parent, and its own start."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What follows from facts that seldom change: worked out again only when they do.
+
+    Attributes:
+        facts: Those, without connections.
+    """
+
+    facts: ProcessFacts
+    known: Signatures
+    evidence: tuple[Evidence, ...]
+    pools: network.Pools
+    program_class: ProcessClass | None
+    protection: str
 
 
 @dataclass(slots=True)
@@ -59,8 +80,7 @@ class _Watched:
     facts: ProcessFacts | None = None
     verdict: Verdict | None = None
     latch_key: str = ""
-    told_of: tuple[ProcessFacts, Signatures] | None = None
-    told: tuple[Evidence, ...] = ()
+    told: _Told | None = None
     looks: int = 0
     read_at_s: float = float("-inf")
     was_at_work: bool = False
@@ -75,7 +95,7 @@ class Detector:
         known: Signatures,
         own: OwnLoads,
         own_uid: int | None = None,
-        clock_s: Callable[[], float] = time.monotonic,
+        clock_s: Callable[[], float] = time.thread_time,
     ) -> None:
         """Look at nothing yet.
 
@@ -84,7 +104,7 @@ class Detector:
             known: What gpupanel knows by itself.
             own: Its own loads.
             own_uid: Whose programs the user may speak for; None where the system has no numbers.
-            clock_s: For the time that a look takes.
+            clock_s: The processor's time, of which a look may take so much.
         """
         self._reader = reader
         self._built_in = self._known = known
@@ -116,13 +136,14 @@ class Detector:
         at_work = [one for one in self._watched.values() if one.was_at_work]
         self._reader.begin_look(now_s, [pid for pid, _ in self._watched])
         began_s = self._clock_s()
-        for one in sorted(at_work, key=lambda one: one.read_at_s):
-            if not _is_due(one, now_s) or self._clock_s() - began_s > _LOOK_S:
+        for one in sorted(at_work, key=_urgency):
+            if not _is_due(one, now_s) or self._clock_s() - began_s > _READING_S:
                 continue
             one.read_at_s = now_s
             one.looks += 1
             # What cannot be read any more has not changed for the better.
             one.facts = self._reader.read(*one.key) or one.facts
+        self._reader.read_on(lambda: self._clock_s() - began_s > _LOOK_S)
         for one in at_work:
             if one.facts is not None:
                 one.verdict = self._judge(one, one.facts, now_s, now_unix_s)
@@ -148,25 +169,26 @@ class Detector:
         own = self._own.verdict(facts)
         if own is not None:
             return own
-        known, uses = self._known, tuple(one.uses)
-        if one.told_of is None or one.told_of[0] is not facts or one.told_of[1] is not known:
-            one.told_of = facts, known
-            one.told = (*processes.evidence(facts, known), *files.evidence(facts, known))
-        lines = (*one.told, *_evidence_of_use(facts, uses, known))
+        uses = tuple(one.uses)
+        if facts.children and benign.draws(facts, uses):
+            facts = replace(facts, children=())  # a file browser starts everything
+        told = one.told = _told(facts, self._known, one.told)
+        lines = (*told.evidence, *_evidence_of_use(facts, uses, told))
         judgement = self._latch(one, facts).see(lines, now_s)
-        protected = benign.protection(facts, known)
         before = one.verdict
         stood = before.standing if before is not None else Standing.CLEAR
-        standing = self._standing(judgement.standing(stood), facts, protected)
+        standing = self._standing(judgement.standing(stood), facts, told.protection)
         is_miner = standing in (Standing.MINING, Standing.SUSPECTED)
         same = before is not None and before.standing is standing
         return Verdict(
-            ProcessClass.MINING if is_miner else benign.classify(facts, uses, known),
+            ProcessClass.MINING
+            if is_miner
+            else told.program_class or benign.class_of_use(facts, uses),
             standing,
             judgement.posterior,
             before.since_unix_s if before is not None and same else now_unix_s,
             judgement.evidence,
-            protected,
+            told.protection,
             facts.content_sha256,
             is_miner and self._may_object(facts),
         )
@@ -202,18 +224,44 @@ class Detector:
 
 def all_evidence(facts: ProcessFacts, uses: Sequence[Use], known: Signatures) -> Iterator[Evidence]:
     """What every family says now."""
-    yield from processes.evidence(facts, known)
-    yield from files.evidence(facts, known)
-    yield from _evidence_of_use(facts, uses, known)
+    told = _told(facts, known, None)
+    yield from told.evidence
+    yield from _evidence_of_use(facts, uses, told)
 
 
-def _evidence_of_use(
-    facts: ProcessFacts, uses: Sequence[Use], known: Signatures
-) -> Iterator[Evidence]:
-    """Of the families that look at how the GPU is used, too."""
-    yield from network.evidence(facts, uses, known)
-    yield from telemetry.evidence(uses, known)
-    yield from benign.evidence(facts, uses, known)
+def _told(facts: ProcessFacts, known: Signatures, before: _Told | None) -> _Told:
+    lasting = _without_connections(facts)
+    if before is not None and before.known is known and before.facts == lasting:
+        return before
+    said = spoken(facts, known)
+    lines = (
+        *processes.evidence(facts, said, known),
+        *network.evidence(facts, said, known),
+        *files.evidence(facts, known),
+        *benign.evidence(facts, known),
+    )
+    return _Told(
+        lasting, known, lines, network.pools(facts, said, known),
+        benign.class_of_program(facts, known), benign.protection(facts, known),
+    )  # fmt: skip
+
+
+def _without_connections(facts: ProcessFacts) -> ProcessFacts:
+    """Their age is another at every look."""
+
+    def bare(relatives: tuple[Relative, ...]) -> tuple[Relative, ...]:
+        return tuple(replace(one, connections=()) if one.connections else one for one in relatives)
+
+    return replace(
+        facts, connections=(), launchers=bare(facts.launchers), children=bare(facts.children)
+    )
+
+
+def _evidence_of_use(facts: ProcessFacts, uses: Sequence[Use], told: _Told) -> Iterator[Evidence]:
+    """Of the families that look at how the GPU is used, and of connections."""
+    yield from network.evidence_of_connections(facts, uses, told.pools, told.known)
+    yield from telemetry.evidence(uses, told.known)
+    yield from benign.evidence_of_use(facts, uses, told.known)
 
 
 def use_of(
@@ -264,6 +312,10 @@ def _is_at_work(use: Use, samples: Sequence[ProcessSample]) -> bool:
     if use.utilization_percent is not None:
         return use.utilization_percent >= _SEEN_AT_WORK_PERCENT
     return any(one.kind is not ProcessKind.GRAPHICS for one in samples)
+
+
+def _urgency(one: _Watched) -> tuple[float, float]:
+    return one.read_at_s, -(one.uses[-1].utilization_percent or 0.0)
 
 
 def _is_due(one: _Watched, now_s: float) -> bool:

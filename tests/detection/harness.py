@@ -10,7 +10,7 @@ import random
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,9 +22,9 @@ from gpupanel.detection.own import OwnLoads
 from gpupanel.detection.reading.facts import (
     Config,
     Connection,
-    Launcher,
     ProcessFacts,
     Program,
+    Relative,
 )
 from gpupanel.detection.signatures import Names, Signatures, bare_name, built_in
 from gpupanel.model.gpu import ProcessKind, ProcessSample
@@ -102,6 +102,9 @@ class FakeReader:
             return None
         aged = tuple(replace(one, age_s=self.now_s) for one in self.facts.connections)
         return replace(self.facts, connections=aged)
+
+    def read_on(self, is_over: Callable[[], bool]) -> None:
+        del is_over
 
     def parent(self, pid: int) -> tuple[int, int] | None:
         return (1, self.facts.started) if pid == self.facts.pid else None
@@ -212,15 +215,7 @@ def without_miner(name: str) -> Signatures:
     names = {bare_name(program)}
     gone = [m for m in known.miners if names & (m.executables | m.common_words)]
     assert gone, f"{name} is not among the signatures"
-    unique = frozenset().union(*(m.unique for m in gone))
-    left = tuple(m for m in known.miners if m not in gone)
-    return replace(
-        known,
-        miners=left,
-        unique_options=known.unique_options - unique,
-        pool_options=frozenset().union(*(m.pool for m in left)),
-        config_names=known.config_names - frozenset().union(*(m.config_names for m in gone)),
-    )
+    return known.without(gone)
 
 
 def without_workload(entry: Entry) -> Signatures:
@@ -298,10 +293,12 @@ def _config(miner: Mapping[str, Any]) -> tuple[str, str]:
 
 def _to_pool(named: Sequence[Endpoint], words: Sequence[str]) -> tuple[Connection, ...]:
     """The connection that such a launch opens; some give the port as an option of its own."""
-    pool = next((one for one in named if one.port), None)
+    # Where its API listens is named too.
+    away = [one for one in named if one.port and one.host not in ("0.0.0.0", "127.0.0.1")]
+    ports = [value for flag, value in pairwise(words) if flag.endswith("port")]
+    pool = next(iter(away), None if ports else next((one for one in named if one.port), None))
     if pool is not None:
         return (Connection(_address(pool.host), pool.port, is_local=pool.host == "127.0.0.1"),)
-    ports = [value for flag, value in pairwise(words) if flag.endswith("port")]
     here = "127.0.0.1" in words
     return tuple(
         Connection("127.0.0.1" if here else POOL_ADDRESS, int(port), is_local=here)
@@ -318,6 +315,6 @@ def _address(host: str) -> str:
     return host if host.replace(".", "").isdigit() else POOL_ADDRESS
 
 
-def _launcher(line: str) -> Launcher:
+def _launcher(line: str) -> Relative:
     words = tuple(shlex.split(line))
-    return Launcher(words[0], words)
+    return Relative(words[0], words)

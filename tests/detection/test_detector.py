@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -35,6 +35,9 @@ class Reader:
         self.asked.append(pid)
         self.now_s += self.cost_s
         return replace(self.facts, pid=pid, started=started) if self.facts else None
+
+    def read_on(self, is_over: Callable[[], bool]) -> None:
+        del is_over
 
     def parent(self, pid: int) -> tuple[int, int] | None:
         del pid
@@ -74,7 +77,7 @@ def test_the_quiet_are_read_seldom_and_the_suspected_each_time() -> None:
 
 
 def test_a_look_that_takes_too_long_goes_on_at_the_next() -> None:
-    reader = Reader(cost_s=0.06)
+    reader = Reader(cost_s=0.002)
     crowd = [replace(IDLE, pid=pid, utilization_percent=9.0) for pid in range(2, 12)]
     looked = detector(reader)
     first = looked.look(crowd, {}, 1.0, 1.0)

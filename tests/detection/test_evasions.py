@@ -14,7 +14,7 @@ import pytest
 
 from gpupanel.detection.detector import Detector
 from gpupanel.detection.own import OwnLoads
-from gpupanel.detection.reading.facts import Connection, Launcher, ProcessFacts, Program
+from gpupanel.detection.reading.facts import Connection, ProcessFacts, Program, Relative
 from gpupanel.detection.signatures import built_in
 from gpupanel.model.verdict import Standing
 from tests.detection.harness import (
@@ -82,7 +82,7 @@ def test_tls_on_the_webs_port_does_not_help() -> None:
 
 
 def test_a_launcher_that_was_told_everything_speaks_for_its_child() -> None:
-    launcher = Launcher("start", T_REX.facts.arguments)
+    launcher = Relative("start", T_REX.facts.arguments)
     facts = replace(renamed_facts(), arguments=("./update",), launchers=(launcher,))
     assert play_facts(facts) is Standing.MINING
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from gpupanel.detection import files, network, processes
+from gpupanel.detection import files
 from gpupanel.detection.detector import all_evidence
 from gpupanel.detection.reading import proc_reader
-from gpupanel.detection.reading.content import LARGEST_BYTES, LOOK_BYTES, Contents
+from gpupanel.detection.reading.content import AT_ONCE_BYTES, LARGEST_BYTES, Contents
 from gpupanel.detection.reading.facts import ProcessFacts
 from gpupanel.detection.reading.proc_reader import ProcReader
 from gpupanel.detection.reading.psutil_reader import PsutilReader
@@ -88,8 +88,7 @@ def test_a_connection_to_the_port_that_was_named(start: Start) -> None:
     (connection,) = facts.connections
     assert (connection.host, connection.port, connection.is_local) == ("127.0.0.1", port, True)
     assert facts.listening_ports == (int(own_port),)
-    told = {line.kind for line in network.evidence(facts, (), built_in())}
-    assert told == {"scheme", "named pool"}
+    assert kinds(facts) >= {"scheme", "named pool"}
 
 
 def test_psutil_sees_the_same(start: Start) -> None:
@@ -124,8 +123,8 @@ def test_a_configuration_that_was_named_and_one_that_lies_beside(
     facts = read(process.pid)
     assert [config.name for config in facts.configs] == ["my.ini", "epools.txt"]
     told = {line.kind for line in files.evidence(facts, built_in())}
-    assert told == {"config name", "algorithm", "wallet"}
-    assert "pool" in {line.kind for line in network.evidence(facts, (), built_in())}
+    assert told == {"config name", "algorithm", "wallet", "grammar"}
+    assert "pool" in kinds(facts)
 
 
 def test_a_pipe_a_folder_and_a_secret_are_no_configuration(start: Start, tmp_path: Path) -> None:
@@ -173,7 +172,7 @@ def test_an_interpreter_is_its_script(start: Start, tmp_path: Path) -> None:
     assert facts.content_sha256 == hashlib.sha256(script.read_bytes()).hexdigest()
     assert facts.script is not None
     assert len(facts.script.markers) == 2
-    assert "content" in {line.kind for line in processes.evidence(facts, built_in())}
+    assert "content" in kinds(facts)
     bare, _ = start(["python3", "-c", SLEEPER])
     assert read(bare.pid).content_sha256 is None
 
@@ -201,21 +200,39 @@ def test_who_is_gone_or_another_is_nobody(start: Start) -> None:
 
 def test_a_large_file_is_read_a_little_at_each_look(tmp_path: Path) -> None:
     file = tmp_path / "large"
-    content = b"a" * (LOOK_BYTES - 3) + b"needle" + b"b" * 100
+    content = b"a" * (3 * AT_ONCE_BYTES - 3) + b"needle" + b"b" * 100
     file.write_bytes(content)
-    contents = Contents([b"needle"])
+    contents = Contents([b"needle", b"needless"])
     first = contents.of(str(file))
     assert first is not None
     assert (first.sha256, first.markers) == (None, ())
-    assert contents.of(str(file)) == first  # nothing is left of this look's share
+    assert contents.of(str(file)) == first  # no more without time for it
+    looks = 0
+    while (found := contents.of(str(file))) is not None and found.sha256 is None:
+        contents.begin_look()
+        contents.of(str(file))
+        contents.read_on(lambda: True)
+        looks += 1
+    assert found is not None
+    assert looks == 4  # of three blocks one was read when it was met; the last finds the end
+    assert found.sha256 == hashlib.sha256(content).hexdigest()
+    assert found.markers == ("needle",)
+
+
+def test_all_is_read_on_while_there_is_time_and_what_nobody_asked_for_is_not(
+    tmp_path: Path,
+) -> None:
+    files = [tmp_path / name for name in "ab"]
+    for file in files:
+        file.write_bytes(os.urandom(3 * AT_ONCE_BYTES))
+    contents = Contents([])
+    contents.of(str(files[0]))
     contents.begin_look()
-    second = contents.of(str(file))
-    assert second is not None
-    contents.begin_look()
-    last = contents.of(str(file))
-    assert last is not None
-    assert last.sha256 == hashlib.sha256(content).hexdigest()
-    assert last.markers == ("needle",)
+    contents.of(str(files[1]))
+    contents.read_on(lambda: False)
+    found = [contents.of(str(file)) for file in files]
+    expected = hashlib.sha256(files[1].read_bytes()).hexdigest()
+    assert [one.sha256 for one in found if one is not None] == [None, expected]
 
 
 def test_a_file_that_was_written_is_another(tmp_path: Path) -> None:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from gpupanel.detection.arguments import options
 from gpupanel.detection.reading.content import Contents
-from gpupanel.detection.reading.facts import Config, Connection, Launcher, ProcessFacts, Program
+from gpupanel.detection.reading.facts import Config, Connection, ProcessFacts, Program, Relative
 from gpupanel.detection.signatures import Signatures
 
 if TYPE_CHECKING:
@@ -61,6 +61,10 @@ class PsutilReader:
             connections, ports, configs=self._configs(process, arguments), parent=parent,
         )  # fmt: skip
 
+    def read_on(self, is_over: Callable[[], bool]) -> None:
+        """Read more of the content of programs, until all is read or ``is_over``."""
+        self._contents.read_on(is_over)
+
     def parent(self, pid: int) -> tuple[int, int] | None:
         """Pid of its parent, and its own start; None where it is gone."""
         import psutil
@@ -89,16 +93,16 @@ class PsutilReader:
                 return self._program(path)
         return Program()
 
-    def _launchers(self, process: psutil.Process) -> tuple[Launcher, ...]:
+    def _launchers(self, process: psutil.Process) -> tuple[Relative, ...]:
         import psutil
 
-        found: list[Launcher] = []
+        found: list[Relative] = []
         try:
             for parent in process.parents()[:_MOST_LAUNCHERS]:
                 name = parent.name()
                 if name in self.known.launcher_ends:
                     break
-                found.append(Launcher(name, _arguments(parent)))
+                found.append(Relative(name, _arguments(parent)))
         except psutil.Error:
             return tuple(found)
         return tuple(found)
