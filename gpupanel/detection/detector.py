@@ -24,7 +24,7 @@ from gpupanel.model.verdict import Evidence, ProcessClass, Standing, Verdict
 _SEEN_AT_WORK_PERCENT = 1.0
 _EAGER_LOOKS = 8
 _PATIENT_S = 10.0
-_READING_S, _LOOK_S = 0.0035, 0.0045
+_READING_S, _LOOK_S = 0.003, 0.004
 """So much of the processor at most for reading about processes, and with the content of programs;
 the rest has its turn next time, and the busiest have theirs first."""
 
@@ -44,6 +44,9 @@ class Reader(Protocol):
 
     def begin_look(self, now_s: float, pids: Sequence[int]) -> None:
         """A round of ``read`` begins, and these are the processes that still matter."""
+
+    def glance(self, pid: int, started: int) -> ProcessFacts | None:
+        """What costs little to read; None as of ``read``."""
 
     def read(self, pid: int, started: int) -> ProcessFacts | None:
         """None where the process is gone or another."""
@@ -142,7 +145,7 @@ class Detector:
             one.read_at_s = now_s
             one.looks += 1
             # What cannot be read any more has not changed for the better.
-            one.facts = self._reader.read(*one.key) or one.facts
+            one.facts = self._read(one) or one.facts
         self._reader.read_on(lambda: self._clock_s() - began_s > _LOOK_S)
         for one in at_work:
             if one.facts is not None:
@@ -162,6 +165,17 @@ class Detector:
             use = use_of(own, bus, now_s)
             one.uses.append(use)
             one.was_at_work = one.was_at_work or _is_at_work(use, own)
+
+    def _read(self, one: _Watched) -> ProcessFacts | None:
+        """New ones by a glance where that says nothing against them: many may come at once."""
+        if one.looks > 1:
+            return self._reader.read(*one.key)
+        facts = self._reader.glance(*one.key)
+        if facts is None:
+            return None
+        one.told = _told(facts, self._known, None)
+        is_quiet = all(line.weight_nats <= 0 for line in one.told.evidence)
+        return facts if is_quiet else self._reader.read(*one.key)
 
     def _judge(
         self, one: _Watched, facts: ProcessFacts, now_s: float, now_unix_s: float

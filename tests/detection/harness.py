@@ -103,6 +103,13 @@ class FakeReader:
         aged = tuple(replace(one, age_s=self.now_s) for one in self.facts.connections)
         return replace(self.facts, connections=aged)
 
+    def glance(self, pid: int, started: int) -> ProcessFacts | None:
+        facts = self.read(pid, started)
+        return facts and replace(
+            facts, connections=(), listening_ports=(), open_files=(), libraries=frozenset(),
+            children=(),
+        )  # fmt: skip
+
     def read_on(self, is_over: Callable[[], bool]) -> None:
         del is_over
 

@@ -36,6 +36,9 @@ class Reader:
         self.now_s += self.cost_s
         return replace(self.facts, pid=pid, started=started) if self.facts else None
 
+    def glance(self, pid: int, started: int) -> ProcessFacts | None:
+        return replace(self.facts, pid=pid, started=started) if self.facts else None
+
     def read_on(self, is_over: Callable[[], bool]) -> None:
         del is_over
 
@@ -78,10 +81,11 @@ def test_the_quiet_are_read_seldom_and_the_suspected_each_time() -> None:
 
 def test_a_look_that_takes_too_long_goes_on_at_the_next() -> None:
     reader = Reader(cost_s=0.002)
-    crowd = [replace(IDLE, pid=pid, utilization_percent=9.0) for pid in range(2, 12)]
+    crowd = [replace(IDLE, pid=pid, utilization_percent=5.0 + pid) for pid in range(2, 12)]
     looked = detector(reader)
     first = looked.look(crowd, {}, 1.0, 1.0)
     assert len(first) == len(reader.asked) == 2
+    assert set(reader.asked) == {10, 11}  # the busiest
     for now_s in range(2, 7):
         last = looked.look(crowd, {}, float(now_s), float(now_s))
     assert len(last) == 10

@@ -17,7 +17,7 @@ import pytest
 from gpupanel.detection import files
 from gpupanel.detection.detector import all_evidence
 from gpupanel.detection.reading import proc_reader
-from gpupanel.detection.reading.content import AT_ONCE_BYTES, LARGEST_BYTES, Contents
+from gpupanel.detection.reading.content import AT_ONCE_BYTES, BLOCK_BYTES, LARGEST_BYTES, Contents
 from gpupanel.detection.reading.facts import ProcessFacts
 from gpupanel.detection.reading.proc_reader import ProcReader
 from gpupanel.detection.reading.psutil_reader import PsutilReader
@@ -200,7 +200,7 @@ def test_who_is_gone_or_another_is_nobody(start: Start) -> None:
 
 def test_a_large_file_is_read_a_little_at_each_look(tmp_path: Path) -> None:
     file = tmp_path / "large"
-    content = b"a" * (3 * AT_ONCE_BYTES - 3) + b"needle" + b"b" * 100
+    content = b"a" * (5 * BLOCK_BYTES - 3) + b"needle" + b"b" * 100
     file.write_bytes(content)
     contents = Contents([b"needle", b"needless"])
     first = contents.of(str(file))
@@ -214,7 +214,7 @@ def test_a_large_file_is_read_a_little_at_each_look(tmp_path: Path) -> None:
         contents.read_on(lambda: True)
         looks += 1
     assert found is not None
-    assert looks == 4  # of three blocks one was read when it was met; the last finds the end
+    assert looks == 6  # of six blocks one was read when it was met; the last look finds the end
     assert found.sha256 == hashlib.sha256(content).hexdigest()
     assert found.markers == ("needle",)
 

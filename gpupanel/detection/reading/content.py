@@ -18,7 +18,9 @@ LARGEST_BYTES = 512 * 2**20
 AT_ONCE_BYTES = 2**18
 """A file up to this size is read when it is met: scripts are."""
 
-_BLOCK_BYTES = 2**18
+BLOCK_BYTES = 2**16
+"""Between two questions whether time is up."""
+
 _MOST_FILES = 512
 _BEGINNING_BYTES = 7
 
@@ -121,7 +123,7 @@ class Contents:
                 return True  # another file by now; it is read under its own name next time
             os.lseek(descriptor, reading.done, os.SEEK_SET)
             while reading.sha256 is None:
-                self._take(os.read(descriptor, _BLOCK_BYTES), reading)
+                self._take(os.read(descriptor, BLOCK_BYTES), reading)
                 if is_over():
                     break
         except OSError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gpupanel.detection.arguments import options
@@ -106,33 +106,45 @@ class ProcReader:
             f"{one[1]}/" for one in fields if len(one) > 2 and one[2] in _NETWORK_DRIVES
         )
 
-    def read(self, pid: int, started: int) -> ProcessFacts | None:
-        """All that can be read of the process; None where it is gone, or its pid another's."""
+    def glance(self, pid: int, started: int) -> ProcessFacts | None:
+        """What costs little: what it runs, its command line, who started it, its configurations."""
         folder = f"{self._root}/{pid}"
-        about = status(folder)
-        uid = owner(folder)
+        about, uid = status(folder), owner(folder)
         if about is None or uid is None or (started and about.started != started):
             return None
         kept = self._processes.get(pid)
         if kept is None or kept.started != about.started:
             kept = self._processes[pid] = _Known(about.started)
-        kept.looks += 1
         arguments = words(read(f"{folder}/cmdline", _COMMAND_BYTES))
-        opened = _opened(folder, pid, kept)
-        connections, ports = self._network(pid, opened, kept)
-        if kept.is_turn(pid, _LOOKS_OF_RELATIVES):
-            kept.children = self._relatives.children(pid, uid)
-        facts = ProcessFacts(
+        return ProcessFacts(
             pid, about.started, about.name, self._program(f"{folder}/exe"),
             self._script(folder, arguments), arguments,
             self._relatives.launchers(about.parent, uid),
-            connections, ports, tuple(link for link in opened if link.startswith("/")),
-            self._libraries(folder, pid, kept), self._configs(folder, uid, arguments, kept),
-            about.parent, uid, kept.children,
+            configs=self._configs(folder, uid, arguments, kept), parent=about.parent, uid=uid,
         )  # fmt: skip
+
+    def read(self, pid: int, started: int) -> ProcessFacts | None:
+        """All that can be read of the process; None where it is gone, or its pid another's."""
+        glanced = self.glance(pid, started)
+        if glanced is None or glanced.uid is None:
+            return None
+        folder, kept = f"{self._root}/{pid}", self._processes[pid]
+        kept.looks += 1
+        opened = _opened(folder, pid, kept)
+        connections, ports = self._network(pid, opened, kept)
+        if kept.is_turn(pid, _LOOKS_OF_RELATIVES):
+            kept.children = self._relatives.children(pid, glanced.uid)
+        facts = replace(
+            glanced,
+            connections=connections,
+            listening_ports=ports,
+            open_files=tuple(link for link in opened if link.startswith("/")),
+            libraries=self._libraries(folder, pid, kept),
+            children=kept.children,
+        )
         # Between the first word and the last, the pid may have become another's.
         after = status(folder)
-        return facts if after is not None and after.started == about.started else None
+        return facts if after is not None and after.started == facts.started else None
 
     def read_on(self, is_over: Callable[[], bool]) -> None:
         """Read more of the content of programs, until all is read or ``is_over``."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -41,8 +42,8 @@ class PsutilReader:
         self._contents.begin_look()
         self._seen_s = {key: at_s for key, at_s in self._seen_s.items() if key[0] in pids}
 
-    def read(self, pid: int, started: int) -> ProcessFacts | None:
-        """All that can be read of the process; None where it is gone, or its pid another's."""
+    def glance(self, pid: int, started: int) -> ProcessFacts | None:
+        """What costs little: all but connections, which Windows tells of the whole system alone."""
         import psutil
 
         try:
@@ -53,13 +54,25 @@ class PsutilReader:
         except psutil.Error:
             return None
         arguments = _arguments(process)
-        connections, ports = self._network(process)
         program = self._program(_path(process))
         script = self._script(process, program.name, arguments)
         return ProcessFacts(
             pid, started, name, program, script, arguments, self._launchers(process),
-            connections, ports, configs=self._configs(process, arguments), parent=parent,
+            configs=self._configs(process, arguments), parent=parent,
         )  # fmt: skip
+
+    def read(self, pid: int, started: int) -> ProcessFacts | None:
+        """All that can be read of the process; None where it is gone, or its pid another's."""
+        import psutil
+
+        facts = self.glance(pid, started)
+        if facts is None:
+            return None
+        try:
+            connections, ports = self._network(psutil.Process(pid))
+        except psutil.Error:
+            return None
+        return replace(facts, connections=connections, listening_ports=ports)
 
     def read_on(self, is_over: Callable[[], bool]) -> None:
         """Read more of the content of programs, until all is read or ``is_over``."""
