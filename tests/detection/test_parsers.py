@@ -92,7 +92,7 @@ def test_options_and_their_values(line: str, flag: str, values: tuple[str, ...])
     ("word", "expected"),
     [
         ("stratum+tcp://eu1.a.org:4444", Endpoint("stratum+tcp", "eu1.a.org", 4444)),
-        ("stratum1+ssl://0x.rig:pw@a.org:5555/x", Endpoint("stratum1+ssl", "a.org", 5555, "0x.rig:pw")),
+        ("stratum1+ssl://0x.rig:p@a.org:55/x", Endpoint("stratum1+ssl", "a.org", 55, "0x.rig:p")),
         ("[1]stratum+ssl://a.org:1", Endpoint("stratum+ssl", "a.org", 1)),
         ("a.org:3333", Endpoint("", "a.org", 3333)),
         ("0xab.rig@a.org:3333", Endpoint("", "a.org", 3333, "0xab.rig")),

@@ -16,9 +16,9 @@ import pytest
 
 from gpupanel.detection import files
 from gpupanel.detection.detector import all_evidence
-from gpupanel.detection.reading import proc_reader
 from gpupanel.detection.reading.content import AT_ONCE_BYTES, BLOCK_BYTES, LARGEST_BYTES, Contents
 from gpupanel.detection.reading.facts import ProcessFacts
+from gpupanel.detection.reading.own_files import OwnFiles
 from gpupanel.detection.reading.proc_reader import ProcReader
 from gpupanel.detection.reading.psutil_reader import PsutilReader
 from gpupanel.detection.signatures import built_in
@@ -139,10 +139,19 @@ def test_what_only_its_owner_may_read_is_not_read_for_another(tmp_path: Path) ->
     file = tmp_path / "config.json"
     file.write_text("{}")
     file.chmod(0o600)
-    assert proc_reader._config(str(file), os.getuid()) == "{}"
-    assert proc_reader._config(str(file), os.getuid() + 1) == ""
+    own = OwnFiles("/proc")
+    assert own.text("/proc/self", str(file), os.getuid()) == "{}"
+    assert own.text("/proc/self", str(file), os.getuid() + 1) == ""
     file.chmod(0o644)
-    assert proc_reader._config(str(file), os.getuid() + 1) == "{}"
+    assert own.text("/proc/self", str(file), os.getuid() + 1) == "{}"
+
+
+def test_a_configuration_that_comes_later_is_found(start: Start, tmp_path: Path) -> None:
+    process, _ = start(["nothing", "-c", SLEEPER])
+    reader = ProcReader(built_in())
+    assert read(process.pid, reader).configs == ()
+    (tmp_path / "config.json").write_text("{}")
+    assert [config.name for config in read(process.pid, reader).configs] == ["config.json"]
 
 
 def test_a_copy_under_another_name_is_the_same_program(start: Start, tmp_path: Path) -> None:

@@ -1,20 +1,18 @@
 """One process as ``/proc`` shows it: command line, program, connections, open files.
 
-Reads, and nothing else. Files of the process are opened through its own root and folder, only where
-they are regular, its own or everybody's to read, and not on a network's drive, which may hang.
+Reads, and nothing else.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gpupanel.detection.arguments import options
 from gpupanel.detection.reading.content import Content, Contents
-from gpupanel.detection.reading.facts import Config, Connection, ProcessFacts, Program, Relative
+from gpupanel.detection.reading.facts import Connection, ProcessFacts, Program, Relative
+from gpupanel.detection.reading.own_files import OwnFiles, inside
 from gpupanel.detection.reading.proc_files import descriptors, links, owner, read, status, target
 from gpupanel.detection.reading.rates import bytes_of
 from gpupanel.detection.reading.relatives import Relatives
@@ -23,16 +21,9 @@ from gpupanel.detection.signatures import Signatures
 from gpupanel.policy.trusted_file import safe_identity
 
 _LOOKS_OF_TRUST = 20
-_MOST_CONFIGS = 6
-_COMMAND_BYTES, _TABLE_BYTES, _CONFIG_BYTES, _MAPS_BYTES = 32_768, 2**22, 65_536, 2**21
+_COMMAND_BYTES, _TABLE_BYTES, _MAPS_BYTES = 32_768, 2**22, 2**21
 _LOOKS_OF_LINKS, _LOOKS_OF_RELATIVES, _LOOKS_OF_RATES, _LOOKS_OF_MAPS = 4, 4, 4, 20
 _MOST_RATES = 4
-
-_NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
-"""A pipe in a file's place must not hold us until somebody writes to it."""
-
-_CONFIG_SUFFIXES = (".json", ".txt", ".ini", ".conf", ".cfg", ".toml", ".yaml", ".yml")
-_NETWORK_DRIVES = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "fuse.sshfs"})
 
 
 @dataclass(slots=True)
@@ -50,7 +41,6 @@ class _Known:
 
     Attributes:
         seen: Of its connections, by inode.
-        beside: State of its working folder, and which of a miner's files lie there.
     """
 
     started: int
@@ -60,7 +50,6 @@ class _Known:
     links: tuple[str, ...] = ()
     children: tuple[Relative, ...] = ()
     seen: dict[int, _Seen] = field(default_factory=dict)
-    beside: tuple[tuple[int, int, int], tuple[str, ...]] | None = None
 
     def is_turn(self, pid: int, every: int) -> bool:
         """At the first look and then now and then, not for all processes at the same look."""
@@ -73,11 +62,11 @@ class ProcReader:
     def __init__(self, known: Signatures, root: str = "/proc") -> None:
         self._root = root
         self._contents = Contents(known.markers)
-        self._relatives = Relatives(root, known, self._connections_of)
+        self._files = OwnFiles(root)
+        self._relatives = Relatives(root, known, self._files, self._connections_of)
         self._processes: dict[int, _Known] = {}
         self._sockets: dict[str, dict[int, Socket]] = {}
         self._trusted: dict[tuple[str, tuple[int, int]], bool] = {}
-        self._network_drives: tuple[str, ...] = ()
         self._looks = 0
         self._now_s = 0.0
 
@@ -98,13 +87,9 @@ class ProcReader:
         if self._looks % _LOOKS_OF_TRUST == 0:
             self._trusted = {}  # somebody may have been given the right to write since
         self._contents.begin_look()
+        self._files.begin_look()
         self._relatives.begin_look(pids)
         self._processes = {pid: self._processes[pid] for pid in pids if pid in self._processes}
-        mounts = read(f"{self._root}/self/mounts", _TABLE_BYTES).decode("utf-8", "replace")
-        fields = (line.split(" ") for line in mounts.splitlines())
-        self._network_drives = tuple(
-            f"{one[1]}/" for one in fields if len(one) > 2 and one[2] in _NETWORK_DRIVES
-        )
 
     def glance(self, pid: int, started: int) -> ProcessFacts | None:
         """What costs little: what it runs, its command line, who started it, its configurations."""
@@ -116,11 +101,14 @@ class ProcReader:
         if kept is None or kept.started != about.started:
             kept = self._processes[pid] = _Known(about.started)
         arguments = words(read(f"{folder}/cmdline", _COMMAND_BYTES))
+        program, script = self._program(f"{folder}/exe"), self._script(folder, arguments)
         return ProcessFacts(
-            pid, about.started, about.name, self._program(f"{folder}/exe"),
-            self._script(folder, arguments), arguments,
-            self._relatives.launchers(about.parent, uid),
-            configs=self._configs(folder, uid, arguments, kept), parent=about.parent, uid=uid,
+            pid, about.started, about.name, program, script, arguments,
+            self._relatives.launchers(about.parent, uid, (script or program).name),
+            configs=tuple(
+                self._files.configs(folder, uid, arguments, self.known.configs_to_read)
+            ),
+            parent=about.parent, uid=uid,
         )  # fmt: skip
 
     def read(self, pid: int, started: int) -> ProcessFacts | None:
@@ -157,7 +145,7 @@ class ProcReader:
 
     def _program(self, link: str) -> Program:
         path = target(link)
-        if not path or self._is_far(path):
+        if not path or self._files.is_far(path):
             return Program(path)
         content = self._contents.of(link)
         return self._described(path, content)
@@ -176,31 +164,39 @@ class ProcReader:
         if os.path.basename(target(f"{folder}/exe")) not in self.known.interpreters:
             return None
         for word in arguments[1:]:
-            if word.startswith("-") or "\0" in word or self._is_far(word):
+            if word.startswith("-") or "\0" in word or self._files.is_far(word):
                 continue
-            content = self._contents.of(_inside(folder, word))
+            content = self._contents.of(inside(folder, word))
             if content is not None:
                 return self._described(word, content)
         return Program()
 
     def _connections_of(self, pid: int) -> tuple[Connection, ...]:
-        """Of a relative that is not watched itself; their age is not known."""
+        """Of a relative that is not watched itself; neither age nor rate is known."""
         folder = f"{self._root}/{pid}"
-        opened = links(folder, descriptors(folder))
-        return self._network(pid, opened, _Known(0))[0]
+        found = self._sockets_of(folder, links(folder, descriptors(folder)))
+        return tuple(
+            Connection(one.host, one.port, is_local=one.is_local)
+            for one in found
+            if not one.is_listening
+        )
+
+    def _sockets_of(self, folder: str, opened: Sequence[str]) -> list[Socket]:
+        inodes = {inode for link in opened if (inode := socket_inode(link)) is not None}
+        if not inodes:
+            return []
+        table = self._table(folder)
+        return [table[inode] for inode in sorted(inodes) if inode in table]
 
     def _network(
         self, pid: int, opened: Sequence[str], kept: _Known
     ) -> tuple[tuple[Connection, ...], tuple[int, ...]]:
-        inodes = {inode for link in opened if (inode := socket_inode(link)) is not None}
-        if not inodes:
-            return (), ()
-        table = self._table(f"{self._root}/{pid}")
-        own = [table[inode] for inode in sorted(inodes) if inode in table]
-        away = [one for one in own if not one.is_listening and not one.is_local]
+        own = self._sockets_of(f"{self._root}/{pid}", opened)
+        held = [one for one in own if not one.is_listening]
+        away = [one for one in held if not one.is_local]
         is_asked = len(away) <= _MOST_RATES and kept.is_turn(pid, _LOOKS_OF_RATES)
         before, kept.seen = kept.seen, {}
-        for one in own:
+        for one in held:
             seen = before.get(one.inode)
             if seen is None:
                 counted = bytes_of(one) if one in away[:_MOST_RATES] else None
@@ -210,9 +206,8 @@ class ProcReader:
             kept.seen[one.inode] = seen
         connections = tuple(
             Connection(one.host, one.port, self._now_s - seen.at_s, one.is_local, seen.bytes_per_s)
-            for one in own
+            for one in held
             for seen in (kept.seen[one.inode],)
-            if not one.is_listening
         )
         return connections, tuple(one.local_port for one in own if one.is_listening)
 
@@ -236,67 +231,6 @@ class ProcReader:
         if kept.is_turn(pid, _LOOKS_OF_MAPS) or kept.looks == 3 + pid % 4:
             kept.libraries = mapped_names(read(f"{folder}/maps", _MAPS_BYTES))
         return kept.libraries
-
-    def _configs(
-        self, folder: str, uid: int, arguments: Sequence[str], kept: _Known
-    ) -> tuple[Config, ...]:
-        """Files that it was told to read, and those that miners read without being told."""
-        named = [
-            option.value
-            for option in options(arguments)
-            if option.value.casefold().endswith(_CONFIG_SUFFIXES)
-        ]
-        found = []
-        working = f"{target(f'{folder}/cwd')}/"
-        beside = () if self._is_far(working) else self._beside(folder, kept)
-        for name in dict.fromkeys([*named, *beside]):
-            where = name if name.startswith("/") else working
-            is_near = "\0" not in name and not self._is_far(where)
-            text = _config(_inside(folder, name), uid) if is_near else ""
-            if text:
-                found.append(Config(name.replace("\\", "/").rpartition("/")[2], text))
-            if len(found) == _MOST_CONFIGS:
-                break
-        return tuple(found)
-
-    def _beside(self, folder: str, kept: _Known) -> tuple[str, ...]:
-        """Looked for anew only where something was put into the folder or taken out of it."""
-        try:
-            found = os.stat(f"{folder}/cwd")
-        except OSError:
-            return ()
-        state = found.st_dev, found.st_ino, found.st_mtime_ns
-        if kept.beside is None or kept.beside[0] != state:
-            wanted = self.known.configs_to_read
-            names = tuple(name for name in wanted if os.path.lexists(_inside(folder, name)))
-            kept.beside = state, names
-        return kept.beside[1]
-
-    def _is_far(self, path: str) -> bool:
-        return path.startswith(self._network_drives)
-
-
-def _config(path: str, uid: int) -> str:
-    """Of a regular file that the process may read; empty for all else."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | _NO_WAIT)
-    except OSError:
-        return ""
-    try:
-        status = os.fstat(descriptor)
-        is_its_own = status.st_uid == uid or status.st_mode & stat.S_IROTH
-        if not stat.S_ISREG(status.st_mode) or not is_its_own:
-            return ""
-        return os.read(descriptor, _CONFIG_BYTES).decode("utf-8", "replace")
-    except OSError:
-        return ""
-    finally:
-        os.close(descriptor)
-
-
-def _inside(folder: str, name: str) -> str:
-    """Where a process finds what it calls ``name``."""
-    return f"{folder}/root{name}" if name.startswith("/") else f"{folder}/cwd/{name}"
 
 
 def _opened(folder: str, pid: int, kept: _Known) -> tuple[str, ...]:

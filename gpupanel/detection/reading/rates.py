@@ -53,7 +53,7 @@ def counted(answer: bytes, inode: int) -> int | None:
             return None
         information = body[place + _ATTRIBUTE.size : place + size]
         if attribute == _INFO and len(information) >= _ACKED_AT + 16:
-            return sum(struct.unpack_from("=QQ", information, _ACKED_AT))
+            return int(sum(struct.unpack_from("=QQ", information, _ACKED_AT)))
         place += (size + 3) & ~3
     return None
 
