@@ -30,6 +30,21 @@ def machine_policy_dirs() -> tuple[Path, ...]:
     return tuple(base / "policy.d" for base in _machine_bases())
 
 
+def machine_run_dir() -> Path:
+    """The service's sockets, and what lives until the next boot. Constant, like the two below."""
+    return _machine_dir("run")
+
+
+def machine_state_dir() -> Path:
+    """What the service remembers: last good policy, history, what users said."""
+    return _machine_dir("state")
+
+
+def machine_log_dir() -> Path:
+    """The audit log."""
+    return _machine_dir("log")
+
+
 def user_policy_file() -> Path:
     """The user's own wishes; they can only tighten what the machine says."""
     import appdirs
@@ -82,7 +97,14 @@ if sys.platform == "win32":
             raise OSError(error, "Windows does not tell where ProgramData is")
         return (Path(folder.value) / _APP,)
 
+    def _machine_dir(kind: str) -> Path:
+        return _machine_bases()[0] / kind
+
 else:
+    _MACHINE_PARENTS = {"run": "/run", "state": "/var/lib", "log": "/var/log"}
+
+    def _machine_dir(kind: str) -> Path:
+        return Path(_MACHINE_PARENTS[kind], _APP)
 
     def _machine_bases() -> tuple[Path, ...]:
         """Systemd's order: the admin, then what lives until reboot, then the vendor."""
