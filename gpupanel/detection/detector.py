@@ -153,6 +153,11 @@ class Detector:
         self._forget(now_s)
         return {one.key: one.verdict for one in at_work if one.verdict is not None}
 
+    def facts(self, key: Key) -> ProcessFacts | None:
+        """What was read of a process last."""
+        one = self._watched.get(key)
+        return None if one is None else one.facts
+
     def _meet(
         self, samples: Sequence[ProcessSample], bus: Mapping[GpuId, float], now_s: float
     ) -> None:

@@ -45,8 +45,11 @@ def main(arguments: list[str]) -> int:
 def _watching(forget: bool) -> Daemon:
     """This machine, remembered in the user's history unless a command only wants a look."""
     store = None if forget else Store(paths.user_history_file())
+    verdicts = None if forget else paths.user_verdicts_files()
     objections = paths.user_objections_file()
-    return Daemon("user", Sources.installed(), store, objections_file=objections)
+    return Daemon(
+        "user", Sources.installed(), store, objections_file=objections, verdicts_files=verdicts
+    )
 
 
 def _replaying(recording: Path) -> Daemon:

@@ -19,7 +19,7 @@ from gpupanel.ipc import protocol
 from gpupanel.ipc.server import Connection, Method
 from gpupanel.model.errors import ProtocolError
 from gpupanel.model.event import EventRecord
-from gpupanel.model.gpu import GpuInfo, ProcessSample, Reading, Sample, Snapshot, Unavailable
+from gpupanel.model.gpu import GpuId, GpuInfo, ProcessSample, Reading, Sample, Snapshot, Unavailable
 from gpupanel.model.metrics import METRICS
 from gpupanel.policy import generation
 from gpupanel.policy.sources import Sources
@@ -30,6 +30,7 @@ from gpupanel.sampling.store import Store
 from gpupanel.sampling.transitions import Transitions
 from gpupanel.service.judging import Judging
 from gpupanel.service.memory import Memory
+from gpupanel.service.verdict_log import VerdictLog
 
 TOPICS = {"snapshots", "gpus", "policy", "processes", "events"}
 
@@ -64,6 +65,7 @@ class Daemon:
         store: Store | None = None,
         find_gpus: Callable[[], Opened] = open_backends,
         objections_file: Path | None = None,
+        verdicts_files: tuple[Path, Path] | None = None,
     ) -> None:
         """Open nothing yet.
 
@@ -73,6 +75,7 @@ class Daemon:
             store: Remembers on disk; None forgets at the end.
             find_gpus: Opens the driver stacks, or a recording in their place.
             objections_file: Remembers which programs do not mine; None forgets at the end.
+            verdicts_files: Keep who mined, for replays of policy; None keep nothing.
         """
         self._scope = scope
         self._sources = sources
@@ -84,7 +87,8 @@ class Daemon:
         self._next_memory_s = 0.0
         self._next_ledger_s = 0.0
         self._memory = Memory(store.path if store else None)
-        self._judging = Judging(self._on_event, objections_file)
+        log = VerdictLog(verdicts_files, self._gpu_names) if verdicts_files else None
+        self._judging = Judging(self._on_event, objections_file, verdict_log=log)
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._history = History()
@@ -199,10 +203,9 @@ class Daemon:
         processes: Sequence[ProcessSample],
         hidden: Sequence[str],
     ) -> None:
-        problem = self._judging.objections.problem
         params = {
             "processes": [each.as_json() for each in processes],
-            "hidden": [*hidden, problem] if problem else list(hidden),
+            "hidden": [*hidden, *self._judging.problems],
         }
         for connection in connections:
             connection.publish("processes", "processes", params)
@@ -243,6 +246,11 @@ class Daemon:
             "gpus": [gpu.as_json() for gpu in self._sampler.gpus()],
             "backends": [result.as_json() for result in results],
         }
+
+    def _gpu_names(self, gpu_id: GpuId) -> tuple[str, ...]:
+        """What policy may call a GPU."""
+        address = next((one.pci_bus_id for one in self._sampler.gpus() if one.id == gpu_id), None)
+        return (gpu_id, address) if address else (gpu_id,)
 
     def _history_of(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         seconds = float(params["seconds"])

@@ -26,6 +26,7 @@ from gpupanel.model.gpu import GpuId, ProcessSample, Snapshot, Unavailable
 from gpupanel.model.verdict import Standing, Verdict
 from gpupanel.policy.resolve import EffectivePolicy
 from gpupanel.service.objections import Objections
+from gpupanel.service.verdict_log import VerdictLog
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 
 INTERVAL_S = 3.0
@@ -56,6 +57,7 @@ class Judging:
         objections_file: Path | None = None,
         spawner: int | None = None,
         reader: Reader | None = None,
+        verdict_log: VerdictLog | None = None,
     ) -> None:
         """Look at nothing yet.
 
@@ -64,12 +66,14 @@ class Judging:
             objections_file: Where users' objections are kept; None forgets them.
             spawner: Whose children may be declared; None for this process's parent.
             reader: The way to the facts; None for that of this system.
+            verdict_log: Keeps who mined, for replays; None for nobody.
         """
         known = built_in()
         self._reader = reader or _reader_here()
         self._own = OwnLoads(os.getppid() if spawner is None else spawner, self._reader.parent)
         self._detector = Detector(self._reader, known, self._own, _own_uid())
         self._on_event = on_event
+        self._verdict_log = verdict_log
         self.objections = Objections(objections_file)
         self._verdicts: Mapping[Key, Verdict] = {}
         self._waiting: _Seen | None = None
@@ -94,6 +98,15 @@ class Judging:
             self._stopped = True
             self._turn.notify_all()
         self._thread.join()
+        if self._verdict_log is not None:
+            self._verdict_log.close()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is not remembered, and why."""
+        log = self._verdict_log
+        found = (self.objections.problem, log.problem if log is not None else "")
+        return tuple(one for one in found if one)
 
     def obey(self, policy: EffectivePolicy) -> None:
         """Take the administrator's signatures, and whether users may object."""
@@ -156,6 +169,8 @@ class Judging:
                 name = "".join(letter if letter.isprintable() else "?" for letter in sample.name)
                 text = f"{name} (pid {sample.pid}) {told}: {_strongest(verdict)}"
                 self._on_event(EventRecord(now_unix_s, sample.gpu_id, "mining", text))
+        if self._verdict_log is not None:
+            self._verdict_log.judged(seen.samples, self._verdicts, self._detector.facts)
 
     def _take_policy(self) -> None:
         policy, self._policy = self._policy, None
