@@ -57,6 +57,9 @@ class Reader(Protocol):
     def parent(self, pid: int) -> tuple[int, int] | None:
         """Pid of its parent, and its own start."""
 
+    def environment(self, pid: int) -> Mapping[str, str] | None:
+        """With which it was started; None where that cannot be read."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Told:
@@ -185,15 +188,15 @@ class Detector:
     def _judge(
         self, one: _Watched, facts: ProcessFacts, now_s: float, now_unix_s: float
     ) -> Verdict:
-        own = self._own.verdict(facts)
-        if own is not None:
-            return own
         uses = tuple(one.uses)
         if facts.children and benign.draws(facts, uses):
             facts = replace(facts, children=())  # a file browser starts everything
         told = one.told = _told(facts, self._known, one.told)
         lines = (*told.evidence, *_evidence_of_use(facts, uses, told))
         judgement = self._latch(one, facts).see(lines, now_s)
+        own = self._own.verdict(facts)
+        if own is not None and judgement.standing(Standing.CLEAR) is Standing.CLEAR:
+            return own
         before = one.verdict
         stood = before.standing if before is not None else Standing.CLEAR
         standing = self._standing(judgement.standing(stood), facts, told.protection)

@@ -70,7 +70,11 @@ class Judging:
         """
         known = built_in()
         self._reader = reader or _reader_here()
-        self._own = OwnLoads(os.getppid() if spawner is None else spawner, self._reader.parent)
+        self._own = OwnLoads(
+            os.getppid() if spawner is None else spawner,
+            self._reader.parent,
+            self._reader.environment,
+        )
         self._detector = Detector(self._reader, known, self._own, _own_uid())
         self._on_event = on_event
         self._verdict_log = verdict_log

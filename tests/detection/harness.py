@@ -113,6 +113,10 @@ class FakeReader:
     def read_on(self, is_over: Callable[[], bool]) -> None:
         del is_over
 
+    def environment(self, pid: int) -> Mapping[str, str] | None:
+        del pid
+        return None
+
     def parent(self, pid: int) -> tuple[int, int] | None:
         return (1, self.facts.started) if pid == self.facts.pid else None
 
@@ -145,7 +149,7 @@ def play(entry: Entry, seconds: float, known: Signatures | None = None) -> Outco
     """Let the detector look at one process, every three seconds until it would be held."""
     known = known or built_in()
     reader = FakeReader(entry.facts)
-    detector = Detector(reader, known, OwnLoads(1, reader.parent))
+    detector = Detector(reader, known, OwnLoads(1, reader.parent, reader.environment))
     reader.known = known
     dice = random.Random(f"{entry.name} {entry.variant}")
     suspected_s = capped_s = None

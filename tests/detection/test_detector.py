@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -42,13 +42,17 @@ class Reader:
     def read_on(self, is_over: Callable[[], bool]) -> None:
         del is_over
 
+    def environment(self, pid: int) -> Mapping[str, str] | None:
+        del pid
+        return None
+
     def parent(self, pid: int) -> tuple[int, int] | None:
         del pid
         return None
 
 
 def detector(reader: Reader) -> Detector:
-    own = OwnLoads(1, reader.parent)
+    own = OwnLoads(1, reader.parent, reader.environment)
     return Detector(reader, built_in(), own, own_uid=1000, clock_s=lambda: reader.now_s)
 
 

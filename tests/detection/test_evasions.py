@@ -142,7 +142,9 @@ class Stage:
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self.reader = FakeReader(entry.facts)
-        self.detector = Detector(self.reader, built_in(), OwnLoads(1, self.reader.parent))
+        self.detector = Detector(
+            self.reader, built_in(), OwnLoads(1, self.reader.parent, self.reader.environment)
+        )
         self.dice = random.Random(7)
 
     def look(self, now_s: float) -> Standing:

@@ -64,7 +64,7 @@ def test_a_look_costs_5_ms_and_all_of_it_half_a_percent_of_a_core(
     clients: list[ProcessSample],
 ) -> None:
     reader = ProcReader(built_in())
-    detector = Detector(reader, built_in(), OwnLoads(1, reader.parent))
+    detector = Detector(reader, built_in(), OwnLoads(1, reader.parent, reader.environment))
     costs = []
     for look in range(LOOKS):
         now_s = look * INTERVAL_S

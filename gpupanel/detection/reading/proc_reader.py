@@ -21,7 +21,7 @@ from gpupanel.detection.signatures import Signatures
 from gpupanel.policy.trusted_file import safe_identity
 
 _LOOKS_OF_TRUST = 20
-_COMMAND_BYTES, _TABLE_BYTES, _MAPS_BYTES = 32_768, 2**22, 2**21
+_COMMAND_BYTES, _ENVIRONMENT_BYTES, _TABLE_BYTES, _MAPS_BYTES = 32_768, 2**20, 2**22, 2**21
 _LOOKS_OF_LINKS, _LOOKS_OF_RELATIVES, _LOOKS_OF_RATES, _LOOKS_OF_MAPS = 4, 4, 4, 20
 _MOST_RATES = 4
 
@@ -142,6 +142,12 @@ class ProcReader:
         """Pid of its parent, and its own start; None where it is gone."""
         about = status(f"{self._root}/{pid}")
         return None if about is None else (about.parent, about.started)
+
+    def environment(self, pid: int) -> dict[str, str] | None:
+        """With which it was started; None where that cannot be read."""
+        pairs = read(f"{self._root}/{pid}/environ", _ENVIRONMENT_BYTES).split(b"\0")
+        named = (os.fsdecode(pair).partition("=") for pair in pairs if b"=" in pair)
+        return {name: value for name, _, value in named} or None
 
     def _program(self, link: str) -> Program:
         path = target(link)

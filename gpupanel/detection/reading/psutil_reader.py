@@ -88,6 +88,15 @@ class PsutilReader:
         except psutil.Error:
             return None
 
+    def environment(self, pid: int) -> dict[str, str] | None:
+        """With which it was started; None where that cannot be read."""
+        import psutil
+
+        try:
+            return dict(psutil.Process(pid).environ())
+        except (psutil.Error, OSError):
+            return None
+
     def _program(self, path: str) -> Program:
         content = None if not path or path.startswith("\\\\") else self._contents.of(path)
         if content is None:
