@@ -133,7 +133,7 @@ def _verdict(row: Row) -> Cell:
     if verdict is None:
         return Cell(fmt.UNKNOWN, Tone.SECONDARY, _not_judged())
     help_text = translate("Processes", "probability of mining: {0}; since {1}").format(
-        fmt.percent(100 * verdict.posterior), fmt.clock(verdict.since_unix_s)
+        fmt.probability(verdict.posterior), fmt.clock(verdict.since_unix_s)
     )
     return Cell(standing_text(verdict), STANDING_TONES[verdict.standing], help_text)
 

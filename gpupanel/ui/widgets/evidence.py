@@ -122,7 +122,7 @@ class EvidenceCard(Card):
         """One or two sentences above the lines."""
         sentences = [
             self.tr("{0}, probability of mining {1}.").format(
-                standing_text(verdict), fmt.percent(100 * verdict.posterior)
+                standing_text(verdict), fmt.probability(verdict.posterior)
             )
         ]
         if verdict.protected:
