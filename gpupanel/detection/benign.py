@@ -6,7 +6,7 @@ mapped. So all of it together weighs 8 nats at most, less than what a miner show
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
 from gpupanel.detection.reading.facts import ProcessFacts, Use
@@ -20,6 +20,14 @@ _OF_WINDOWS = ("libwayland-client", "libx11.", "libxcb.", "dxgi.dll", "d3d11.dll
 """Intel's driver computes on the engine that draws: to draw, a process has to show it somewhere."""
 
 
+_WHOSE: Mapping[ProcessClass, str] = {
+    ProcessClass.AI: "AI programs",
+    ProcessClass.RENDERING: "renderers",
+    ProcessClass.COMPUTE: "scientific programs",
+    ProcessClass.GAMING: "games",
+}
+
+
 def evidence(facts: ProcessFacts, known: Signatures) -> Iterator[Evidence]:
     """A known program, and libraries that a miner has no use for."""
     program_class = _program_class(facts, known)
@@ -31,7 +39,7 @@ def evidence(facts: ProcessFacts, known: Signatures) -> Iterator[Evidence]:
         yield _line("program", known.weights[kind], text, EvidenceSource.EXECUTABLE)
     framework = _framework(facts, known)
     if framework is not None:
-        text = f"it has loaded {framework[1]}, a library of {framework[0].value}"
+        text = f"it has loaded {framework[1]}, a library of {_WHOSE[framework[0]]}"
         yield _line("framework", known.weights["framework"], text, EvidenceSource.FILES)
 
 
