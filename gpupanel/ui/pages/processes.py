@@ -170,12 +170,12 @@ COLUMNS: tuple[Column, ...] = (
         _user, lambda row: row.process.user,
     ),
     Column(
-        QT_TRANSLATE_NOOP("Processes", "GPU"), 136,
+        QT_TRANSLATE_NOOP("Processes", "GPU"), 148,
         _gpu,
         lambda row: row.gpu_name,
     ),
     Column(
-        QT_TRANSLATE_NOOP("Processes", "Type"), 74,
+        QT_TRANSLATE_NOOP("Processes", "Type"), 80,
         lambda row: Cell(_kind(row), Tone.SECONDARY), _kind,
     ),
     Column(

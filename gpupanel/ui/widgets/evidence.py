@@ -142,5 +142,5 @@ def _row(line: Evidence) -> tuple[Cell, ...]:
         Cell(fmt.sentence(line.text), tone),
         Cell(translate("EvidenceFamilies", _FAMILIES[line.family]), Tone.SECONDARY),
         Cell(line.source.value, Tone.SECONDARY),
-        Cell(f"{line.weight_nats:+.1f}".replace("-", "\N{MINUS SIGN}"), tone, is_number=True),
+        Cell(f"{line.weight_nats:+.1f}".replace("-", "\N{MINUS SIGN}"), tone),
     )
