@@ -53,7 +53,7 @@ def evidence_of_use(
     elif not facts.libraries and _draws_percent(uses) >= _DRAWS_PERCENT:
         text = "it uses the engine that draws; whether it has a window cannot be seen"
         yield _line("draws", known.weights["draws_somewhere"], text, EvidenceSource.USE)
-    if _mean(uses, [use.codec_percent for use in uses]) >= _ENCODES_PERCENT:
+    if _encodes(uses):
         text = "it encodes or decodes video"
         yield _line("encodes", known.weights["encodes"], text, EvidenceSource.USE)
 
@@ -68,11 +68,17 @@ def class_of_program(facts: ProcessFacts, known: Signatures) -> ProcessClass | N
     if any(folder in f"{facts.program.path} {facts.arguments}" for folder in known.game_folders):
         return ProcessClass.GAMING
     framework = _framework(facts, known)
-    return None if framework is None else framework[0]
+    if framework is not None:
+        return framework[0]
+    # A project's program is called as the project likes; what runs it is known.
+    started_by = (_class_of((one.name,), known) for one in facts.launchers)
+    return next((found for found in started_by if found is not None), None)
 
 
 def class_of_use(facts: ProcessFacts, uses: Sequence[Use]) -> ProcessClass:
     """The same where files tell nothing."""
+    if _encodes(uses):
+        return ProcessClass.MEDIA
     has_drawn = _has_window(facts) and _draws_percent(uses) > 0
     return ProcessClass.GRAPHICS if has_drawn else ProcessClass.UNKNOWN
 
@@ -109,8 +115,15 @@ def _draws_percent(uses: Sequence[Use]) -> float:
     return _mean(uses, [use.graphics_percent for use in uses])
 
 
+def _encodes(uses: Sequence[Use]) -> bool:
+    return _mean(uses, [use.codec_percent for use in uses]) >= _ENCODES_PERCENT
+
+
 def _program_class(facts: ProcessFacts, known: Signatures) -> ProcessClass | None:
-    names = (facts.program.name, facts.name)
+    return _class_of((facts.program.name, facts.name), known)
+
+
+def _class_of(names: Sequence[str], known: Signatures) -> ProcessClass | None:
     for process_class, programs in known.programs:
         if any(bare_name(name) in programs for name in names if name):
             return process_class

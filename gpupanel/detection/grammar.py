@@ -70,9 +70,12 @@ def spoken(facts: ProcessFacts, known: Signatures) -> Spoken:
     )
     given = [one for one in found if known.is_pool_option(one.flag)]
     known_pools = tuple(one for one in named if one.port and is_known_pool(one, known))
-    pools = (*_at_pool_options(given, found, known), *known_pools)
     algorithm, kind = _algorithm(found, named, known)
     has_wallet = any(known.wallet.match(part) for one in found for part in _parts(one.value))
+    # Beside an algorithm of mining and a wallet, a host can be nothing but a pool.
+    tells_rest = has_wallet and kind == "algorithm"
+    candidates = named if tells_rest else _at_pool_options(given, found)
+    pools = (*(one for one in candidates if _may_be_a_pool(one, known)), *known_pools)
     pays = any(one.value and known.is_account_option(one.flag) for one in found)
     return Spoken(
         found, named, pools, known_pools, algorithm, kind,
@@ -95,18 +98,15 @@ def is_page(endpoint: Endpoint) -> bool:
     return endpoint.scheme in _WEB and not endpoint.port
 
 
-def _at_pool_options(
-    given: Sequence[Option], found: Sequence[Option], known: Signatures
-) -> tuple[Endpoint, ...]:
-    """Only where the scheme may be a pool's: a database or a camera has one of its own."""
+def _at_pool_options(given: Sequence[Option], found: Sequence[Option]) -> tuple[Endpoint, ...]:
     ports = [one for one in found if one.flag.endswith("port")]
-    candidates = (*endpoints([one.value for one in given]), *hosts_beside_ports([*given, *ports]))
-    return tuple(
-        one
-        for one in dict.fromkeys(candidates)
-        if one.port
-        and (one.scheme in _PLAIN | known.weak_schemes or known.is_pool_scheme(one.scheme))
-    )
+    return (*endpoints([one.value for one in given]), *hosts_beside_ports([*given, *ports]))
+
+
+def _may_be_a_pool(endpoint: Endpoint, known: Signatures) -> bool:
+    """By its scheme: a database or a camera has one of its own."""
+    is_plain = endpoint.scheme in _PLAIN | known.weak_schemes
+    return bool(endpoint.port) and (is_plain or known.is_pool_scheme(endpoint.scheme))
 
 
 def _algorithm(

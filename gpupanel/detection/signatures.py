@@ -146,7 +146,9 @@ class Signatures:
 
     def is_pool_scheme(self, scheme: str) -> bool:
         """Whether a URL that begins so is a pool's; some begin with the algorithm."""
-        return scheme in self.strong_schemes or "stratum" in scheme or scheme in self.algorithms
+        if scheme in self.strong_schemes or "stratum" in scheme:
+            return True
+        return self.algorithm_families.fullmatch(scheme) is not None
 
     def is_pool_option(self, flag: str) -> bool:
         """Whether what follows is where to work for, in any miner's words."""

@@ -75,7 +75,7 @@ class Outcome:
     """What came of one entry.
 
     Attributes:
-        suspected_s: When somebody was told, from the start of the process; None for never.
+        suspected_s: When somebody was told, from the start of its work; None for never.
         capped_s: When it could have been held.
     """
 
@@ -130,6 +130,7 @@ def samples(entry: Entry, now_s: float, dice: random.Random) -> list[ProcessSamp
         return max(0.0, dice.gauss(middle, deviation))
 
     pulse = "period_s" not in shape or now_s % shape["period_s"] < shape["on_s"]
+    pulse = pulse and now_s > shape.get("after_s", 0)
     busy = min(100.0, level("utilization")) * pulse
     engines = {"compute": busy}
     if "graphics" in shape:
@@ -154,15 +155,15 @@ def play(entry: Entry, seconds: float, known: Signatures | None = None) -> Outco
     dice = random.Random(f"{entry.name} {entry.variant}")
     suspected_s = capped_s = None
     verdict: Verdict | None = None
-    now_s = LOOK_S
+    now_s, idle_s = LOOK_S, SHAPES[entry.shape].get("after_s", 0)
     while now_s <= seconds and capped_s is None:
         bus = {"GPU-1": max(0.0, dice.gauss(*SHAPES[entry.shape]["bus"])) * 1e6}
         seen = detector.look(samples(entry, now_s, dice), bus, now_s, now_s)
         verdict = seen.get((entry.facts.pid, entry.facts.started), verdict)
         if verdict and suspected_s is None and verdict.standing is not Standing.CLEAR:
-            suspected_s = now_s
+            suspected_s = now_s - idle_s
         if verdict and verdict.standing is Standing.MINING:
-            capped_s = now_s
+            capped_s = now_s - idle_s
         now_s += LOOK_S
     assert verdict is not None, f"{entry.name} never worked on a GPU"
     return Outcome(entry, suspected_s, capped_s, verdict)
@@ -197,6 +198,13 @@ def variants(corpus: str = TUNED_ON) -> Iterator[Entry]:
             yield renamed(_miner(miner, words, "renamed, config file", config))
 
 
+def patient(corpus: str = TUNED_ON) -> Iterator[Entry]:
+    """Renamed, and at work so little or so late that it takes an hour to be sure of nothing."""
+    for shape in ("one tenth", "a minute in thirty", "late"):
+        for entry in miners(corpus):
+            yield replace(renamed(entry), variant=shape, shape=shape)
+
+
 def legitimate(corpus: str = TUNED_ON) -> Iterator[Entry]:
     """Everything that must be left alone."""
     for entry in read(f"{corpus}legitimate.toml")["entry"]:
@@ -227,6 +235,12 @@ def without_miner(name: str) -> Signatures:
     gone = [m for m in known.miners if names & (m.executables | m.common_words)]
     assert gone, f"{name} is not among the signatures"
     return known.without(gone)
+
+
+def without_pools(known: Signatures) -> Signatures:
+    """As if no pool's host were known."""
+    nobody: frozenset[str] = frozenset()
+    return replace(known, pools=nobody, listed=nobody, doubtful=nobody)
 
 
 def without_workload(entry: Entry) -> Signatures:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,14 @@ WORKER = ProcessFacts(
 
 def own_loads(parent: int = 50, environment: Mapping[str, str] | None = os.environ) -> OwnLoads:
     return OwnLoads(50, lambda pid: (parent, 7) if pid == 100 else None, lambda pid: environment)
+
+
+def settled(pid: int) -> int:
+    """The kernel wakes us a moment before a new program's environment can be read."""
+    deadline_s = time.monotonic() + 10
+    while not Path(f"/proc/{pid}/environ").read_bytes():
+        assert time.monotonic() < deadline_s
+    return pid
 
 
 @pytest.mark.parametrize(
@@ -139,7 +148,7 @@ def test_a_real_worker_with_another_module_path_is_not_excused(tmp_path: Path) -
             stderr=subprocess.DEVNULL, env=environment, text=True,
         ) as worker:  # fmt: skip
             own = OwnLoads(os.getpid(), reader.parent, reader.environment)
-            own.declare(worker.pid, Family.AI, 5.0)
+            own.declare(settled(worker.pid), Family.AI, 5.0)
             reader.begin_look(0.0, [worker.pid])
             facts = reader.read(worker.pid, 0)
             assert facts is not None
