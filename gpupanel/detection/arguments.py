@@ -13,6 +13,9 @@ from dataclasses import dataclass
 _MOST_TEXT = 65_536
 _MOST_NAME = 260
 _PORTS = 65_536
+_USUAL_PORTS = {"ws": 80, "wss": 443}
+"""Where none is written; what begins with http is a page then."""
+
 
 _HOST = r"(?P<host>\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?)"
 _USER = r"(?:(?P<user>[^\s/@\"']{0,200})@)?"
@@ -143,5 +146,6 @@ def _endpoint(match: re.Match[str]) -> Endpoint:
     parts = match.groupdict()
     port = int(parts["port"] or 0)
     host = parts["host"].strip("[]").casefold()
+    port = port or _USUAL_PORTS.get((parts.get("scheme") or "").casefold(), 0)
     scheme, user = (parts.get("scheme") or "").casefold(), parts.get("user") or ""
     return Endpoint(scheme, host, port if port < _PORTS else 0, user)

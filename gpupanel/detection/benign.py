@@ -16,16 +16,18 @@ from gpupanel.model.verdict import Evidence, EvidenceFamily, EvidenceSource, Pro
 _WINDOW_S = 10.0
 _DRAWS_PERCENT = 5.0
 _ENCODES_PERCENT = 5.0
+_COMPUTES_PERCENT = 25.0
 _OF_WINDOWS = ("libwayland-client", "libx11.", "libxcb.", "dxgi.dll", "d3d11.dll", "d3d12.dll")
 """Intel's driver computes on the engine that draws: to draw, a process has to show it somewhere."""
 
 
-_WHOSE: Mapping[ProcessClass, str] = {
+WHOSE: Mapping[ProcessClass, str] = {
     ProcessClass.AI: "AI programs",
     ProcessClass.RENDERING: "renderers",
     ProcessClass.COMPUTE: "scientific programs",
     ProcessClass.GAMING: "games",
 }
+"""In the words of a sentence."""
 
 
 def evidence(facts: ProcessFacts, known: Signatures) -> Iterator[Evidence]:
@@ -39,7 +41,7 @@ def evidence(facts: ProcessFacts, known: Signatures) -> Iterator[Evidence]:
         yield _line("program", known.weights[kind], text, EvidenceSource.EXECUTABLE)
     framework = _framework(facts, known)
     if framework is not None:
-        text = f"it has loaded {framework[1]}, a library of {_WHOSE[framework[0]]}"
+        text = f"it has loaded {framework[1]}, a library of {WHOSE[framework[0]]}"
         yield _line("framework", known.weights["framework"], text, EvidenceSource.FILES)
 
 
@@ -47,7 +49,7 @@ def evidence_of_use(
     facts: ProcessFacts, uses: Sequence[Use], known: Signatures
 ) -> Iterator[Evidence]:
     """Drawing and encoding."""
-    if draws(facts, uses):
+    if _draws(facts, uses):
         text = "it draws, and shows it in a window"
         yield _line("draws", known.weights["draws"], text, EvidenceSource.USE)
     elif not facts.libraries and _draws_percent(uses) >= _DRAWS_PERCENT:
@@ -102,8 +104,15 @@ def protection(facts: ProcessFacts, known: Signatures) -> str:
     return ""
 
 
-def draws(facts: ProcessFacts, uses: Sequence[Use]) -> bool:
-    """Whether it draws, and has a window to show it in."""
+def computes(facts: ProcessFacts, uses: Sequence[Use]) -> bool:
+    """Whether computing is what it uses the GPU for: a file browser only draws."""
+    busy = [0.0 if use.utilization_percent is None else use.utilization_percent for use in uses]
+    percent = _mean(uses, busy)
+    drawn = _draws_percent(uses) if _has_window(facts) else 0.0
+    return percent >= _COMPUTES_PERCENT and drawn < percent / 2
+
+
+def _draws(facts: ProcessFacts, uses: Sequence[Use]) -> bool:
     return _has_window(facts) and _draws_percent(uses) >= _DRAWS_PERCENT
 
 

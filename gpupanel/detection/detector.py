@@ -189,7 +189,7 @@ class Detector:
         self, one: _Watched, facts: ProcessFacts, now_s: float, now_unix_s: float
     ) -> Verdict:
         uses = tuple(one.uses)
-        if facts.children and benign.draws(facts, uses):
+        if facts.children and not benign.computes(facts, uses):
             facts = replace(facts, children=())  # a file browser starts everything
         told = one.told = _told(facts, self._known, one.told)
         lines = (*told.evidence, *_evidence_of_use(facts, uses, told))

@@ -37,6 +37,17 @@ FIRST = {
 and weighed before they were written: n, told, held. Of the held-out programs that do not mine,
 none was told or held then."""
 
+IN_GENERAL = {
+    "default": ("97.0 %", "89.6 %"),
+    "half": ("91.0 %", "73.1 %"),
+    "pulsed": ("92.5 %", "77.6 %"),
+    "renamed": ("97.0 %", "80.6 %"),
+    "renamed, TLS": ("97.0 %", "80.6 %"),
+    "all": ("94.9 %", "80.3 %"),
+}
+"""The same after the rules were mended in general, and before anything that is known of these
+miners alone was put into signatures.toml. From then on they are held out no more."""
+
 
 def main() -> None:
     """Print all tables."""
@@ -89,8 +100,8 @@ def left_out_workloads(corpus: str = TUNED_ON) -> list[Outcome]:
 def _beside_first(rows: Sequence[Row]) -> list[Row]:
     head, *others = rows
     return [
-        (*head, "told first", "held first"),
-        *((*row, *FIRST.get(row[0], ("", "–", "–"))[1:]) for row in others),
+        (*head, "told first", "held first", "told in general", "held in general"),
+        *((*row, *FIRST[row[0]][1:], *IN_GENERAL[row[0]]) for row in others),
     ]
 
 
