@@ -24,9 +24,10 @@ from gpupanel.model.verdict import Evidence, ProcessClass, Standing, Verdict
 _SEEN_AT_WORK_PERCENT = 1.0
 _EAGER_LOOKS = 8
 _PATIENT_S = 10.0
-_READING_S, _LOOK_S = 0.003, 0.004
-"""So much of the processor at most for reading about processes, and with the content of programs;
-the rest has its turn next time, and the busiest have theirs first."""
+_READING_S, _CONTENT_S = 0.003, 0.010
+"""So much of the processor at most for what ``/proc`` tells at one look, and after it for the
+content of programs that are new; the rest has its turn next time, and the busiest have theirs
+first."""
 
 _USES = 64
 
@@ -149,12 +150,16 @@ class Detector:
             one.looks += 1
             # What cannot be read any more has not changed for the better.
             one.facts = self._read(one) or one.facts
-        self._reader.read_on(lambda: self._clock_s() - began_s > _LOOK_S)
         for one in at_work:
             if one.facts is not None:
                 one.verdict = self._judge(one, one.facts, now_s, now_unix_s)
         self._forget(now_s)
         return {one.key: one.verdict for one in at_work if one.verdict is not None}
+
+    def read_on(self) -> None:
+        """Read more of programs that are not read yet, between looks: none waits for it."""
+        began_s = self._clock_s()
+        self._reader.read_on(lambda: self._clock_s() - began_s > _CONTENT_S)
 
     def facts(self, key: Key) -> ProcessFacts | None:
         """What was read of a process last."""

@@ -175,6 +175,7 @@ class Judging:
                 self._on_event(EventRecord(now_unix_s, sample.gpu_id, "mining", text))
         if self._verdict_log is not None:
             self._verdict_log.judged(seen.samples, self._verdicts, self._detector.facts)
+        self._detector.read_on()
 
     def _take_policy(self) -> None:
         policy, self._policy = self._policy, None

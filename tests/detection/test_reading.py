@@ -218,7 +218,6 @@ def test_a_large_file_is_read_a_little_at_each_look(tmp_path: Path) -> None:
     assert contents.of(str(file)) == first  # no more without time for it
     looks = 0
     while (found := contents.of(str(file))) is not None and found.sha256 is None:
-        contents.begin_look()
         contents.of(str(file))
         contents.read_on(lambda: True)
         looks += 1
@@ -228,20 +227,22 @@ def test_a_large_file_is_read_a_little_at_each_look(tmp_path: Path) -> None:
     assert found.markers == ("needle",)
 
 
-def test_all_is_read_on_while_there_is_time_and_what_nobody_asked_for_is_not(
-    tmp_path: Path,
-) -> None:
-    files = [tmp_path / name for name in "ab"]
+def test_all_is_read_on_while_there_is_time(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in "abc"]
     for file in files:
         file.write_bytes(os.urandom(3 * AT_ONCE_BYTES))
     contents = Contents([])
-    contents.of(str(files[0]))
-    contents.begin_look()
-    contents.of(str(files[1]))
+    for file in files:
+        contents.of(str(file))
+    files[1].unlink()  # it ended meanwhile
+    files[2].write_bytes(b"another")
     contents.read_on(lambda: False)
-    found = [contents.of(str(file)) for file in files]
-    expected = hashlib.sha256(files[1].read_bytes()).hexdigest()
-    assert [one.sha256 for one in found if one is not None] == [None, expected]
+    first, last = contents.of(str(files[0])), contents.of(str(files[2]))
+    assert first is not None
+    assert last is not None
+    assert first.sha256 == hashlib.sha256(files[0].read_bytes()).hexdigest()
+    assert last.sha256 == hashlib.sha256(b"another").hexdigest()
+    assert contents.of(str(files[1])) is None
 
 
 def test_a_file_that_was_written_is_another(tmp_path: Path) -> None:
@@ -250,7 +251,6 @@ def test_a_file_that_was_written_is_another(tmp_path: Path) -> None:
     found = []
     for text in (b"one", b"other"):
         file.write_bytes(text)
-        contents.begin_look()
         contents.of(str(file))
         content = contents.of(str(file))
         assert content is not None

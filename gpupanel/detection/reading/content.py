@@ -22,7 +22,6 @@ BLOCK_BYTES = 2**16
 """Between two questions whether time is up."""
 
 _MOST_FILES = 512
-_BEGINNING_BYTES = 7
 
 Identity = tuple[int, int, int, int]
 """Device, inode, time of the last change in ns, size."""
@@ -60,14 +59,9 @@ class Contents:
     def __init__(self, markers: Sequence[bytes]) -> None:
         """``markers``: texts to look for in all of them."""
         self._markers = tuple(markers)
-        self._beginnings = _beginnings(markers)
         self._longest = max(map(len, markers), default=1)
         self._readings: OrderedDict[Identity, _Reading] = OrderedDict()
         self._unread: dict[Identity, str] = {}
-
-    def begin_look(self) -> None:
-        """From now on, what is not asked for again is not read on."""
-        self._unread = {}
 
     def of(self, path: str) -> Content | None:
         """What is known of the file.
@@ -89,15 +83,18 @@ class Contents:
                 path, reading, identity, lambda: not is_small
             ):
                 return None
-            self._unread[identity] = path
+            if reading.sha256 is None and len(self._unread) < _MOST_FILES:
+                self._unread[identity] = path  # of the process that was met last
         return Content(identity[:2], reading.sha256, tuple(sorted(reading.markers)))
 
     def read_on(self, is_over: Callable[[], bool]) -> None:
         """Read what was asked for and is not read yet, block by block, one at least."""
-        for identity, path in self._unread.items():
+        while self._unread:
+            identity, path = next(iter(self._unread.items()))
             reading = self._reading(identity)
-            if reading.sha256 is None:
-                self._read_on(path, reading, identity, is_over)
+            is_there = self._read_on(path, reading, identity, is_over)
+            if not is_there or reading.sha256 is not None:
+                del self._unread[identity]
             if is_over():
                 return
 
@@ -120,7 +117,7 @@ class Contents:
         try:
             status = os.fstat(descriptor)
             if (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size) != identity:
-                return True  # another file by now; it is read under its own name next time
+                return False  # another file by now; it is read under its own name next time
             os.lseek(descriptor, reading.done, os.SEEK_SET)
             while reading.sha256 is None:
                 self._take(os.read(descriptor, BLOCK_BYTES), reading)
@@ -139,17 +136,7 @@ class Contents:
         reading.done += len(block)
         reading.digest.update(block)
         searched = reading.tail + block
-        for beginning, markers in self._beginnings.items():
-            if beginning in searched:
-                found = (one for one in markers if one in searched)
-                reading.markers.update(one.decode("utf-8", "replace") for one in found)
+        for marker in self._markers:
+            if marker in searched:
+                reading.markers.add(marker.decode("utf-8", "replace"))
         reading.tail = searched[-(self._longest - 1) :] if self._longest > 1 else b""
-
-
-def _beginnings(markers: Sequence[bytes]) -> dict[bytes, tuple[bytes, ...]]:
-    """Markers by what they begin with: one search for all that begin alike."""
-    found: dict[bytes, tuple[bytes, ...]] = {}
-    for marker in markers:
-        beginning = marker[:_BEGINNING_BYTES]
-        found[beginning] = (*found.get(beginning, ()), marker)
-    return found

@@ -86,7 +86,6 @@ class ProcReader:
         self._looks += 1
         if self._looks % _LOOKS_OF_TRUST == 0:
             self._trusted = {}  # somebody may have been given the right to write since
-        self._contents.begin_look()
         self._files.begin_look()
         self._relatives.begin_look(pids)
         self._processes = {pid: self._processes[pid] for pid in pids if pid in self._processes}

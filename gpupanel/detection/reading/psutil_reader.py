@@ -39,7 +39,6 @@ class PsutilReader:
     def begin_look(self, now_s: float, pids: Sequence[int]) -> None:
         """Forget all but ``pids``."""
         self._now_s = now_s
-        self._contents.begin_look()
         self._seen_s = {key: at_s for key, at_s in self._seen_s.items() if key[0] in pids}
 
     def glance(self, pid: int, started: int) -> ProcessFacts | None:
