@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from gpupanel.detection import benign, files, network, processes, telemetry
+from gpupanel.detection import benign
 from gpupanel.detection.fusion import Latch
-from gpupanel.detection.grammar import spoken
 from gpupanel.detection.own import OwnLoads
-from gpupanel.detection.reading.facts import ProcessFacts, Relative, Use
+from gpupanel.detection.reading.facts import ProcessFacts, Use
+from gpupanel.detection.reading.uses import is_at_work, use_of
 from gpupanel.detection.signatures import Signatures
-from gpupanel.model.gpu import GpuId, ProcessKind, ProcessSample, Unavailable
-from gpupanel.model.verdict import Evidence, ProcessClass, Standing, Verdict
+from gpupanel.detection.told import Told, evidence_of_use, what_is_told
+from gpupanel.model.gpu import GpuId, ProcessSample
+from gpupanel.model.verdict import ProcessClass, Standing, Verdict
 
-_SEEN_AT_WORK_PERCENT = 1.0
 _EAGER_LOOKS = 8
 _PATIENT_S = 10.0
 _READING_S, _CONTENT_S = 0.003, 0.010
@@ -30,9 +30,6 @@ content of programs that are new; the rest has its turn next time, and the busie
 first."""
 
 _USES = 64
-
-_DRAWING = ("gfx", "render", "rcs", "3d", "fragment", "vertex-tiler", "bin")
-_CODEC = ("enc", "dec", "video", "vcn", "vcs", "vecs", "uvd", "vce", "jpeg", "jpg")
 
 Key = tuple[int, int]
 """Pid and start: a pid alone is used again."""
@@ -62,22 +59,6 @@ class Reader(Protocol):
         """With which it was started; None where that cannot be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """What follows from facts that seldom change: worked out again only when they do.
-
-    Attributes:
-        facts: Those, without connections.
-    """
-
-    facts: ProcessFacts
-    known: Signatures
-    evidence: tuple[Evidence, ...]
-    pools: network.Pools
-    program_class: ProcessClass | None
-    protection: str
-
-
 @dataclass(slots=True)
 class _Watched:
     """One process that has used a GPU."""
@@ -87,7 +68,7 @@ class _Watched:
     facts: ProcessFacts | None = None
     verdict: Verdict | None = None
     latch_key: str = ""
-    told: _Told | None = None
+    told: Told | None = None
     looks: int = 0
     read_at_s: float = float("-inf")
     was_at_work: bool = False
@@ -177,7 +158,7 @@ class Detector:
             one = self._watched[key] = before.get(key) or _Watched(key)
             use = use_of(own, bus, now_s)
             one.uses.append(use)
-            one.was_at_work = one.was_at_work or _is_at_work(use, own)
+            one.was_at_work = one.was_at_work or is_at_work(use, own)
 
     def _read(self, one: _Watched) -> ProcessFacts | None:
         """New ones by a glance where that says nothing against them: many may come at once."""
@@ -186,7 +167,7 @@ class Detector:
         facts = self._reader.glance(*one.key)
         if facts is None:
             return None
-        one.told = _told(facts, self._known, None)
+        one.told = what_is_told(facts, self._known, None)
         is_quiet = all(line.weight_nats <= 0 for line in one.told.evidence)
         return facts if is_quiet else self._reader.read(*one.key)
 
@@ -196,8 +177,8 @@ class Detector:
         uses = tuple(one.uses)
         if facts.children and not benign.computes(facts, uses):
             facts = replace(facts, children=())  # a file browser starts everything
-        told = one.told = _told(facts, self._known, one.told)
-        lines = (*told.evidence, *_evidence_of_use(facts, uses, told))
+        told = one.told = what_is_told(facts, self._known, one.told)
+        lines = (*told.evidence, *evidence_of_use(facts, uses, told))
         judgement = self._latch(one, facts).see(lines, now_s)
         own = self._own.verdict(facts)
         if own is not None and judgement.standing(Standing.CLEAR) is Standing.CLEAR:
@@ -247,98 +228,6 @@ class Detector:
             for key, latch in self._latches.items()
             if key in used or not latch.is_empty(now_s)
         }
-
-
-def all_evidence(facts: ProcessFacts, uses: Sequence[Use], known: Signatures) -> Iterator[Evidence]:
-    """What every family says now."""
-    told = _told(facts, known, None)
-    yield from told.evidence
-    yield from _evidence_of_use(facts, uses, told)
-
-
-def _told(facts: ProcessFacts, known: Signatures, before: _Told | None) -> _Told:
-    lasting = _without_connections(facts)
-    if before is not None and before.known is known and before.facts == lasting:
-        return before
-    said = spoken(facts, known)
-    lines = (
-        *processes.evidence(facts, said, known),
-        *network.evidence(facts, said, known),
-        *files.evidence(facts, known),
-        *benign.evidence(facts, known),
-    )
-    return _Told(
-        lasting, known, lines, network.pools(facts, said, known),
-        benign.class_of_program(facts, known), benign.protection(facts, known),
-    )  # fmt: skip
-
-
-def _without_connections(facts: ProcessFacts) -> ProcessFacts:
-    """Their age is another at every look."""
-
-    def bare(relatives: tuple[Relative, ...]) -> tuple[Relative, ...]:
-        return tuple(replace(one, connections=()) if one.connections else one for one in relatives)
-
-    return replace(
-        facts, connections=(), launchers=bare(facts.launchers), children=bare(facts.children)
-    )
-
-
-def _evidence_of_use(facts: ProcessFacts, uses: Sequence[Use], told: _Told) -> Iterator[Evidence]:
-    """Of the families that look at how the GPU is used, and of connections."""
-    yield from network.evidence_of_connections(facts, uses, told.pools, told.known)
-    yield from telemetry.evidence(uses, told.known)
-    yield from benign.evidence_of_use(facts, uses, told.known)
-
-
-def use_of(
-    samples: Sequence[ProcessSample], bus_bytes_per_s: Mapping[GpuId, float], now_s: float
-) -> Use:
-    """What one process does with all of its GPUs, as one: the busiest counts."""
-    busy = [
-        one.utilization_percent
-        for one in samples
-        if not isinstance(one.utilization_percent, Unavailable)
-    ]
-    memory = [
-        one.memory_used_bytes
-        for one in samples
-        if not isinstance(one.memory_used_bytes, Unavailable)
-    ]
-    buses = [bus_bytes_per_s[one.gpu_id] for one in samples if one.gpu_id in bus_bytes_per_s]
-    return Use(
-        now_s,
-        max(busy, default=None),
-        max(map(_drawing_percent, samples), default=0.0),
-        max((_engines_percent(one, _CODEC) for one in samples), default=0.0),
-        sum(memory) if memory else None,
-        max(buses, default=None),
-    )
-
-
-def _drawing_percent(sample: ProcessSample) -> float:
-    """NVIDIA does not tell its engines apart, only who has a context that draws."""
-    told = any(name.casefold().startswith(_DRAWING) for name in sample.engines)
-    draws = sample.kind in (ProcessKind.GRAPHICS, ProcessKind.BOTH)
-    busy = sample.utilization_percent
-    if not told and draws and "sm" in sample.engines and not isinstance(busy, Unavailable):
-        return busy
-    return _engines_percent(sample, _DRAWING)
-
-
-def _engines_percent(sample: ProcessSample, beginnings: tuple[str, ...]) -> float:
-    percents = (
-        percent
-        for name, percent in sample.engines.items()
-        if name.casefold().startswith(beginnings)
-    )
-    return max(percents, default=0.0)
-
-
-def _is_at_work(use: Use, samples: Sequence[ProcessSample]) -> bool:
-    if use.utilization_percent is not None:
-        return use.utilization_percent >= _SEEN_AT_WORK_PERCENT
-    return any(one.kind is not ProcessKind.GRAPHICS for one in samples)
 
 
 def _urgency(one: _Watched) -> tuple[float, float]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from gpupanel.detection.detector import Detector, use_of
+from gpupanel.detection.detector import Detector
 from gpupanel.detection.own import OwnLoads
 from gpupanel.detection.reading.facts import ProcessFacts, Program
+from gpupanel.detection.reading.uses import use_of
 from gpupanel.detection.signatures import Signatures, built_in
 from gpupanel.model.gpu import ProcessKind, ProcessSample, Unavailable
 from gpupanel.model.verdict import Standing

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from gpupanel.detection import benign
 from gpupanel.detection.arguments import Endpoint, endpoints, endpoints_in_text, options, values_of
-from gpupanel.detection.detector import all_evidence
 from gpupanel.detection.reading import tables
 from gpupanel.detection.reading.facts import Config, Connection, ProcessFacts, Program
 from gpupanel.detection.signatures import built_in
+from gpupanel.detection.told import all_evidence
 
 WORDS = st.lists(st.text(max_size=60), max_size=12)
 

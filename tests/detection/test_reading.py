@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from gpupanel.detection import files
-from gpupanel.detection.detector import all_evidence
 from gpupanel.detection.reading.content import AT_ONCE_BYTES, BLOCK_BYTES, LARGEST_BYTES, Contents
 from gpupanel.detection.reading.facts import ProcessFacts
 from gpupanel.detection.reading.own_files import OwnFiles
 from gpupanel.detection.reading.proc_reader import ProcReader
 from gpupanel.detection.reading.psutil_reader import PsutilReader
 from gpupanel.detection.signatures import built_in
+from gpupanel.detection.told import all_evidence
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="/proc is Linux's")
 

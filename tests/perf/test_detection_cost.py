@@ -98,7 +98,8 @@ def strangers(tmp_path: Path) -> Iterator[list[ProcessSample]]:
 def test_new_programs_are_read_within_the_half_percent(strangers: list[ProcessSample]) -> None:
     reader = ProcReader(built_in())
     detector = Detector(reader, built_in(), OwnLoads(1, reader.parent, reader.environment))
-    looks, contents, known_after = [], [], {}
+    looks, contents = [], []
+    known_after: dict[int, int] = {}
     for look in range(1, 200):
         now_s = look * INTERVAL_S
         before_s = time.process_time()

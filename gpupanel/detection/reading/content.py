@@ -52,6 +52,11 @@ class _Reading:
     sha256: str | None = None
     markers: set[str] = field(default_factory=set)
 
+    @property
+    def is_whole(self) -> bool:
+        """Nothing is left to read."""
+        return self.sha256 is not None
+
 
 class Contents:
     """Reads files once each; bounded in time per look and in files remembered."""
@@ -76,16 +81,21 @@ class Contents:
             return None
         identity = status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
         reading = self._reading(identity)
-        if reading.sha256 is None and status.st_size <= LARGEST_BYTES:
-            is_small = status.st_size <= AT_ONCE_BYTES
-            # The first block tells whether it can be opened.
-            if (is_small or not reading.done) and not self._read_on(
-                path, reading, identity, lambda: not is_small
-            ):
-                return None
-            if reading.sha256 is None and len(self._unread) < _MOST_FILES:
-                self._unread[identity] = path  # of the process that was met last
+        is_wanted = not reading.is_whole and status.st_size <= LARGEST_BYTES
+        if is_wanted and not self._begin(path, reading, identity):
+            return None
         return Content(identity[:2], reading.sha256, tuple(sorted(reading.markers)))
+
+    def _begin(self, path: str, reading: _Reading, identity: Identity) -> bool:
+        """Read a small file, and of a large one the first block: whether it can be opened."""
+        is_small = identity[-1] <= AT_ONCE_BYTES
+        if (is_small or not reading.done) and not self._read_on(
+            path, reading, identity, lambda: not is_small
+        ):
+            return False
+        if not reading.is_whole and len(self._unread) < _MOST_FILES:
+            self._unread[identity] = path  # of the process that was met last
+        return True
 
     def read_on(self, is_over: Callable[[], bool]) -> None:
         """Read what was asked for and is not read yet, block by block, one at least."""
@@ -93,7 +103,7 @@ class Contents:
             identity, path = next(iter(self._unread.items()))
             reading = self._reading(identity)
             is_there = self._read_on(path, reading, identity, is_over)
-            if not is_there or reading.sha256 is not None:
+            if not is_there or reading.is_whole:
                 del self._unread[identity]
             if is_over():
                 return
@@ -119,7 +129,7 @@ class Contents:
             if (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size) != identity:
                 return False  # another file by now; it is read under its own name next time
             os.lseek(descriptor, reading.done, os.SEEK_SET)
-            while reading.sha256 is None:
+            while not reading.is_whole:
                 self._take(os.read(descriptor, BLOCK_BYTES), reading)
                 if is_over():
                     break
