@@ -22,7 +22,7 @@ from gpupanel.ipc.server import Connection, Method
 from gpupanel.ipc.transport import Peer, Stream
 from gpupanel.model.errors import HoldFailed, ProtocolError
 from gpupanel.model.event import EventRecord
-from gpupanel.model.gpu import GpuInfo, ProcessSample, Reading, Sample, Snapshot, Unavailable
+from gpupanel.model.gpu import GpuId, GpuInfo, ProcessSample, Reading, Sample, Snapshot, Unavailable
 from gpupanel.model.hold import Hold
 from gpupanel.model.metrics import METRICS
 from gpupanel.model.verdict import Verdict
@@ -38,6 +38,7 @@ from gpupanel.service.holding import Holding
 from gpupanel.service.judging import Facts, Judging
 from gpupanel.service.memory import Memory
 from gpupanel.service.scope import Scope
+from gpupanel.service.verdict_log import VerdictLog
 from gpupanel.service.views import View, view_of
 from gpupanel.service.watchdog import Turn
 from gpupanel.service.wishes import Wishes
@@ -111,6 +112,8 @@ class Daemon:
         self._holding: Holding | None = None
         self._enforcing: Enforcing | None = None
         self._hold_problem = ""
+        files = scope.verdicts_files
+        self._verdict_log = VerdictLog(files, self._gpu_names) if files else None
         self._sampler_turn = Turn("sampler", SAMPLER_LIMIT_S)
         self.turns = (self._sampler_turn, self._judging.turn)
         self._stop = threading.Event()
@@ -174,6 +177,8 @@ class Daemon:
         self._stop.set()
         self._thread.join()
         self._judging.stop()
+        if self._verdict_log is not None:
+            self._verdict_log.close()
         if self._holding is not None:
             self._holding.stop()
 
@@ -197,6 +202,8 @@ class Daemon:
     ) -> None:
         if self._enforcing is not None:
             self._enforcing.judged(samples, verdicts, facts)
+        if self._verdict_log is not None:
+            self._verdict_log.judged(samples, verdicts, facts)
 
     def _on_excused(self, processes: Collection[Key]) -> None:
         if self._holding is not None:
@@ -288,8 +295,9 @@ class Daemon:
         processes: Sequence[ProcessSample],
         hidden: Sequence[str],
     ) -> None:
-        problem = self._judging.objectors.problem
-        why = [*hidden, *filter(None, (problem, self._hold_problem))]
+        problem = self._verdict_log.problem if self._verdict_log else ""
+        problems = self._judging.objectors.problem, problem, self._hold_problem
+        why = [*hidden, *filter(None, problems)]
         for connection in connections:
             if connection.shortest_interval_s("processes") is not None:
                 shown, others = self._view(connection.peer).processes(processes)
@@ -369,6 +377,11 @@ class Daemon:
             "gpus": [gpu.as_json() for gpu in self._sampler.gpus()],
             "backends": [result.as_json() for result in results],
         }
+
+    def _gpu_names(self, gpu_id: GpuId) -> tuple[str, ...]:
+        """What policy may call a GPU."""
+        address = next((one.pci_bus_id for one in self._sampler.gpus() if one.id == gpu_id), None)
+        return (gpu_id, address) if address else (gpu_id,)
 
     def _history_of(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         seconds = float(params["seconds"])

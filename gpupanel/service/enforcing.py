@@ -46,8 +46,8 @@ class Enforcing:
         self, samples: Sequence[ProcessSample], verdicts: Mapping[Key, Verdict], facts: Facts
     ) -> None:
         """Hand a round of verdicts to the enforcer, with what policy says about each."""
-        users = _users(samples)
-        guests = _guests(samples, verdicts)
+        users = by_process(samples)
+        beside = guests(samples, verdicts)
         targets, cleared = [], []
         for key, verdict in verdicts.items():
             known = facts(key) if verdict.standing is Standing.MINING else None
@@ -55,7 +55,7 @@ class Enforcing:
                 cleared.append(key)
             elif self._may_hold(known):
                 own = users[key]
-                targets.append(self._target(own, verdict, known, guests))
+                targets.append(self._target(own, verdict, known, beside))
         wanted = [one for one in targets if one.treatment.would != "observe"]
         cleared += [one.process for one in targets if one.treatment.would == "observe"]
         self._enforcer.plan(Plan(wanted, cleared))
@@ -112,14 +112,15 @@ class Enforcing:
         return (gpu_id, address) if address else (gpu_id,)
 
 
-def _users(samples: Sequence[ProcessSample]) -> dict[Key, list[ProcessSample]]:
-    by_process: dict[Key, list[ProcessSample]] = {}
+def by_process(samples: Sequence[ProcessSample]) -> dict[Key, list[ProcessSample]]:
+    """One process uses several GPUs, and has a sample for each."""
+    found: dict[Key, list[ProcessSample]] = {}
     for sample in samples:
-        by_process.setdefault((sample.pid, sample.started), []).append(sample)
-    return by_process
+        found.setdefault((sample.pid, sample.started), []).append(sample)
+    return found
 
 
-def _guests(samples: Sequence[ProcessSample], verdicts: Mapping[Key, Verdict]) -> frozenset[GpuId]:
+def guests(samples: Sequence[ProcessSample], verdicts: Mapping[Key, Verdict]) -> frozenset[GpuId]:
     """GPUs on which somebody plays, trains or renders now."""
     return frozenset(
         one.gpu_id

@@ -85,7 +85,11 @@ class Judging:
         """
         known = built_in()
         self._reader = reader or _reader_here()
-        self._own = OwnLoads(os.getppid() if spawner is None else spawner, self._reader.parent)
+        self._own = OwnLoads(
+            os.getppid() if spawner is None else spawner,
+            self._reader.parent,
+            self._reader.environment,
+        )
         self._detector = Detector(self._reader, known, self._own)
         self._on_event = on_event
         self._on_judged = on_judged
@@ -192,6 +196,7 @@ class Judging:
                 self._on_event(EventRecord(now_unix_s, sample.gpu_id, "mining", text))
         if self._on_judged is not None:
             self._on_judged(seen.samples, self._verdicts, self._detector.facts)
+        self._detector.read_on()
 
     def _take_policy(self) -> None:
         policy, self._policy = self._policy, None

@@ -25,6 +25,7 @@ class Scope:
         objections_file: The programs of which this user said that they do not mine; None forgets.
         users_dir: In the service instead: what each user said, that and wishes.
         journal_file: What is held now, for whoever lets go of it after a crash; None holds nobody.
+        verdicts_files: Who mined, older and newer, for replays of policy; None keeps nobody.
         acts_on_uid: Only processes of this user are held; None for everybody's, or where the
             system has no such numbers.
     """
@@ -35,6 +36,7 @@ class Scope:
     objections_file: Path | None = None
     users_dir: Path | None = None
     journal_file: Path | None = None
+    verdicts_files: tuple[Path, Path] | None = None
     acts_on_uid: int | None = None
 
     def objectors(self) -> Objectors:
@@ -52,13 +54,14 @@ def user_scope() -> Scope:
         paths.user_history_file(),
         objections_file=paths.user_objections_file(),
         journal_file=paths.user_journal_file(),
+        verdicts_files=paths.user_verdicts_files(),
         acts_on_uid=own_uid(),
     )
 
 
 def looking_scope() -> Scope:
     """The same for one command, or a recording: another daemon of the user may hold."""
-    return replace(user_scope(), journal_file=None)
+    return replace(user_scope(), journal_file=None, verdicts_files=None)
 
 
 def system_scope() -> Scope:
@@ -70,4 +73,5 @@ def system_scope() -> Scope:
         state_dir / "history.db",
         users_dir=state_dir / "users",
         journal_file=paths.machine_journal_file(),
+        verdicts_files=paths.machine_verdicts_files(),
     )

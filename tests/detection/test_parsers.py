@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpupanel.detection import benign, files, network, processes
+from gpupanel.detection import benign
 from gpupanel.detection.arguments import Endpoint, endpoints, endpoints_in_text, options, values_of
-from gpupanel.detection.detector import all_evidence
 from gpupanel.detection.reading import tables
 from gpupanel.detection.reading.facts import Config, Connection, ProcessFacts, Program
 from gpupanel.detection.signatures import built_in
+from gpupanel.detection.told import all_evidence
 
 WORDS = st.lists(st.text(max_size=60), max_size=12)
 
@@ -92,10 +92,10 @@ def test_options_and_their_values(line: str, flag: str, values: tuple[str, ...])
     ("word", "expected"),
     [
         ("stratum+tcp://eu1.a.org:4444", Endpoint("stratum+tcp", "eu1.a.org", 4444)),
-        ("stratum1+ssl://0xab.rig:pw@a.org:5555/x", Endpoint("stratum1+ssl", "a.org", 5555)),
+        ("stratum1+ssl://0x.rig:p@a.org:55/x", Endpoint("stratum1+ssl", "a.org", 55, "0x.rig:p")),
         ("[1]stratum+ssl://a.org:1", Endpoint("stratum+ssl", "a.org", 1)),
         ("a.org:3333", Endpoint("", "a.org", 3333)),
-        ("0xab.rig@a.org:3333", Endpoint("", "a.org", 3333)),
+        ("0xab.rig@a.org:3333", Endpoint("", "a.org", 3333, "0xab.rig")),
         ("stratum+tcp://[2001:db8::2]:3333", Endpoint("stratum+tcp", "2001:db8::2", 3333)),
         ("ssl://a.org:99999", Endpoint("ssl", "a.org", 0)),
     ],
@@ -136,12 +136,7 @@ def test_long_repetitions_are_read_in_time(part: str, times: int) -> None:
     text = part * times
     endpoints_in_text(text)
     facts = ProcessFacts(1, 1, arguments=("x", text), configs=(Config("config.txt", text),))
-    known = built_in()
-    found = [
-        *processes.evidence(facts, known),
-        *files.evidence(facts, known),
-        *network.evidence(facts, (), known),
-    ]
+    found = all_evidence(facts, (), built_in())
     assert all(len(line.text) < 400 for line in found)  # nor does it repeat what it read
 
 
@@ -181,7 +176,7 @@ def test_a_connection_to_another_port_is_not_the_pool_that_was_named() -> None:
     other = replace(named, connections=(Connection("203.0.113.7", 4443),))
     near = replace(named, connections=(Connection("127.0.0.1", 4444, is_local=True),))
     told = [
-        "named pool" in {line.kind for line in network.evidence(facts, (), built_in())}
+        "named pool" in {line.kind for line in all_evidence(facts, (), built_in())}
         for facts in (named, other, near)
     ]
     assert told == [True, False, False]
@@ -192,7 +187,7 @@ def test_an_interpreter_that_root_installed_vouches_for_no_script() -> None:
     compiled = ProcessFacts(1, 1, "julia", julia)
     script = replace(compiled, script=Program("/home/mara/x.jl"))
     weights = [
-        [line.weight_nats for line in benign.evidence(facts, (), built_in())]
+        [line.weight_nats for line in benign.evidence(facts, built_in())]
         for facts in (compiled, script)
     ]
     assert weights == [[-6.0], [-1.5]]
