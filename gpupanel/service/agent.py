@@ -11,12 +11,13 @@ import os
 import sys
 from pathlib import Path
 
-from gpupanel import children
+from gpupanel import children, paths
 from gpupanel.backends.registry import Opened
 from gpupanel.backends.replay import ReplayBackend
 from gpupanel.ipc.transport import PipeStream, parent
 from gpupanel.model.errors import BackendError
 from gpupanel.sampling.store import Store
+from gpupanel.service.audit.log import Audit
 from gpupanel.service.daemon import Daemon
 from gpupanel.service.scope import looking_scope, user_scope
 
@@ -48,7 +49,8 @@ def _watching(forget: bool) -> Daemon:
     if forget:
         return Daemon(looking_scope())
     scope = user_scope()
-    return Daemon(scope, Store(scope.history_file))
+    audit = Audit(paths.user_audit_dir(), None)
+    return Daemon(scope, Store(scope.history_file), audit=audit)
 
 
 def _replaying(recording: Path) -> Daemon:

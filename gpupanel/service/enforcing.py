@@ -60,10 +60,13 @@ class Enforcing:
         cleared += [one.process for one in targets if one.treatment.would == "observe"]
         self._enforcer.plan(Plan(wanted, cleared))
 
-    def carry_on(self, resume: Mapping[str, Any]) -> None:
+    def carry_on(self, resume: Mapping[str, Any]) -> int:
         """Hold again what an earlier daemon held, if policy still says so; before the start.
 
         What is damaged in ``resume`` is left to detection.
+
+        Returns:
+            How many processes.
         """
         targets = []
         try:
@@ -73,10 +76,11 @@ class Enforcing:
                 targets.append(target_from_json(document, offender, treatment))
             share = resume["share"]
         except (KeyError, TypeError, ValueError):
-            return
+            return 0
         wanted = [one for one in targets if one.acts]
         if wanted:
             self._enforcer.carry_on(wanted, share)
+        return len(wanted)
 
     def _may_hold(self, facts: ProcessFacts) -> bool:
         """Never the first process, nor ourselves and what we started."""
@@ -96,7 +100,7 @@ class Enforcing:
         offender = Offender(
             executable_sha256=facts.content_sha256,
             trusted_path=program.path if program.is_trusted and facts.script is None else None,
-            gpus=tuple(self._names(gpu) for gpu in sorted(gpus)),
+            gpus=tuple(names_of(one, self._gpus()) for one in sorted(gpus)),
             beside_guest=not gpus.isdisjoint(guests),
         )
         first = samples[0]
@@ -106,10 +110,11 @@ class Enforcing:
             by_arguments=facts.script is not None, may_release=verdict.may_object,
         )  # fmt: skip
 
-    def _names(self, gpu_id: GpuId) -> tuple[str, ...]:
-        """What policy may call a GPU."""
-        address = next((one.pci_bus_id for one in self._gpus() if one.id == gpu_id), None)
-        return (gpu_id, address) if address else (gpu_id,)
+
+def names_of(gpu_id: GpuId, gpus: Sequence[GpuInfo]) -> tuple[str, ...]:
+    """What policy may call a GPU: its id, its PCI address."""
+    address = next((one.pci_bus_id for one in gpus if one.id == gpu_id), None)
+    return (gpu_id, address) if address else (gpu_id,)
 
 
 def by_process(samples: Sequence[ProcessSample]) -> dict[Key, list[ProcessSample]]:

@@ -42,6 +42,9 @@ Facts = Callable[[Key], ProcessFacts | None]
 OnJudged = Callable[[Sequence[ProcessSample], Mapping[Key, Verdict], Facts], None]
 """Takes who uses the GPUs, what is thought of each, and the way to what was read of them."""
 
+OnExcused = Callable[[int | None, str, Collection[Key]], None]
+"""Takes the user, the program's content, and that user's processes of it."""
+
 LIMIT_S = 60.0
 """Between two looks on a machine that is well, whatever its disks do."""
 
@@ -71,7 +74,7 @@ class Judging:
         spawner: int | None = None,
         reader: Reader | None = None,
         on_judged: OnJudged | None = None,
-        on_excused: Callable[[Collection[Key]], None] | None = None,
+        on_excused: OnExcused | None = None,
     ) -> None:
         """Look at nothing yet.
 
@@ -81,7 +84,7 @@ class Judging:
             spawner: Whose children may be declared; None for this process's parent.
             reader: The way to the facts; None for that of this system.
             on_judged: Given each round of verdicts, on the detection thread.
-            on_excused: Given the processes of a program that its user has just excused.
+            on_excused: Told what a user has just excused, on the client's thread.
         """
         known = built_in()
         self._reader = reader or _reader_here()
@@ -240,7 +243,8 @@ class Judging:
             )
         self.objectors.add(peer.uid, verdict.content_sha256)
         if self._on_excused is not None:
-            self._on_excused(self._running(peer.uid, verdict.content_sha256))
+            program = verdict.content_sha256
+            self._on_excused(peer.uid, program, self._running(peer.uid, program))
         return {}
 
     def _running(self, uid: int | None, content_sha256: str) -> set[Key]:
