@@ -86,6 +86,7 @@ class Cap:
             is being learned.
         drain_s: How long the device goes on after a hold.
         is_frozen: The cell is held now.
+        trim: What may be used is multiplied with it; see ``Trim``.
     """
 
     def __init__(self, cell: Cell, meter: Meter, cap_percent: int, now_s: float) -> None:
@@ -105,6 +106,7 @@ class Cap:
         self.share: float | None = None
         self.drain_s = 0.0
         self.is_frozen = False
+        self.trim = 1.0
 
     @property
     def window_s(self) -> float:
@@ -149,7 +151,7 @@ class Cap:
         spent_s = self._look(now_s)
         if self.share is None:
             return _GLANCE_S
-        self._limiter.charge(spent_s / self.share, now_s)
+        self._limiter.charge(spent_s / self.share / self.trim, now_s)
         rest_s = self._limiter.wait_s(now_s)
         if rest_s <= 0:
             self.let_go()

@@ -12,6 +12,7 @@ from gpupanel.enforcement.kin import Kin
 from gpupanel.enforcement.meter import Meter
 from gpupanel.enforcement.roster import Roster
 from gpupanel.enforcement.target import Target
+from gpupanel.enforcement.trim import Trim
 from gpupanel.model.errors import HoldFailed
 from gpupanel.model.gpu import GpuId, Unavailable
 from gpupanel.model.hold import Hold
@@ -94,6 +95,7 @@ class Group:
         self._arrivals: set[ProcessKey] = set()
         self._admitted: set[ProcessKey] = set()
         self._share: float | None = None
+        self._trim = Trim()
         self._written: tuple[Trace, Mapping[str, Any]] | None = None
         self._problem = ""
         self._is_told = False
@@ -124,6 +126,13 @@ class Group:
         self._began_s = now_s - self.roster.grace_s
         self.carried_until_s = now_s + CARRIED_S
         self.roster.valid_until(self.carried_until_s)
+
+    def told_rate(self, hash_per_s: float) -> None:
+        """What one of its processes says of its own rate."""
+        if self._is_told and self.roster.action == "throttle":
+            self._trim.told_capped(hash_per_s, self.roster.cap_percent)
+        elif not self._is_told:
+            self._trim.told_uncapped(hash_per_s)
 
     def find_kin(self, candidates: Iterable[tuple[int, int]], now_s: float) -> None:
         """Take in more processes of the same programs, at the next step."""
@@ -190,6 +199,7 @@ class Group:
             return cap.watch(now_s)
         self._tell_once()
         cap.set_cap(self.roster.cap_percent, now_s)
+        cap.trim = self._trim.factor
         if self.roster.action == "terminate":
             cell.kill()
             return _IDLE_S

@@ -19,6 +19,7 @@ from gpupanel.service.chronicle import Chronicle
 from gpupanel.service.enforcing import Enforcing, names_of
 from gpupanel.service.holding import Holding
 from gpupanel.service.judging import Facts, Judging
+from gpupanel.service.rates import Rates
 from gpupanel.service.scope import Scope
 from gpupanel.service.verdict_log import VerdictLog
 from gpupanel.service.views import View
@@ -70,6 +71,7 @@ class Capping:
         self._verdict_log = VerdictLog(files, lambda one: names_of(one, gpus())) if files else None
         self._holding: Holding | None = None
         self._enforcing: Enforcing | None = None
+        self._rates: Rates | None = None
         self._fault = ""
 
     @property
@@ -104,7 +106,8 @@ class Capping:
         self._judging.stop()
         if self._verdict_log is not None:
             self._verdict_log.close()
-        if self._holding is not None:
+        if self._holding is not None and self._rates is not None:
+            self._rates.stop()
             self._holding.stop()
 
     def is_due(self, now_s: float, slack_s: float) -> bool:
@@ -151,13 +154,16 @@ class Capping:
         carried = [self._enforcing.carry_on(one) for one in self._holding.resumes]
         self._chronicle.carried_on(sum(carried))
         enforcer.start()
+        self._rates = Rates(enforcer.told_rate)
+        self._rates.start()
 
     def _on_judged(
         self, samples: Sequence[ProcessSample], verdicts: Mapping[Key, Verdict], facts: Facts
     ) -> None:
         """On the detection thread."""
-        if self._enforcing is not None:
-            self._enforcing.judged(samples, verdicts, facts)
+        if self._enforcing is not None and self._rates is not None:
+            held = self._enforcing.judged(samples, verdicts, facts)
+            self._rates.ask({one: known.listening_ports for one in held if (known := facts(one))})
         if self._verdict_log is not None:
             self._verdict_log.judged(samples, verdicts, facts)
         self._chronicle.verdicts(samples, verdicts)

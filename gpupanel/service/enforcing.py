@@ -44,8 +44,12 @@ class Enforcing:
 
     def judged(
         self, samples: Sequence[ProcessSample], verdicts: Mapping[Key, Verdict], facts: Facts
-    ) -> None:
-        """Hand a round of verdicts to the enforcer, with what policy says about each."""
+    ) -> list[Key]:
+        """Hand a round of verdicts to the enforcer, with what policy says about each.
+
+        Returns:
+            Those that something is done about, or would be.
+        """
         users = by_process(samples)
         beside = guests(samples, verdicts)
         targets, cleared = [], []
@@ -59,6 +63,7 @@ class Enforcing:
         wanted = [one for one in targets if one.treatment.would != "observe"]
         cleared += [one.process for one in targets if one.treatment.would == "observe"]
         self._enforcer.plan(Plan(wanted, cleared))
+        return [one.process for one in wanted]
 
     def carry_on(self, resume: Mapping[str, Any]) -> int:
         """Hold again what an earlier daemon held, if policy still says so; before the start.
