@@ -149,7 +149,9 @@ class Machine:
         cursor = json.loads(after)["__CURSOR"]
         of_this_kind = f"UNIT={UNIT} MESSAGE_ID={message_id}"
         follow = f"journalctl -f -n all -o json --after-cursor='{cursor}' {of_this_kind}"
-        return self.run("timeout", str(timeout_s), "sh", "-c", f"{follow} | head -n 1")
+        # Bash does not wait for journalctl, which notices only later that nobody listens.
+        script = f"head -n 1 < <({follow} 2>/dev/null)"
+        return self.run("timeout", str(timeout_s), "bash", "-c", script)
 
     def wait_until_says(self, text: str, timeout_s: float = 10) -> None:
         """Returns when ``systemctl status`` shows ``text``; each look is a call of systemctl."""

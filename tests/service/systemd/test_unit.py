@@ -76,7 +76,7 @@ def test_killed_it_is_there_again(machine: Machine) -> None:
 
 
 def test_hung_it_is_ended_and_started_again(machine: Machine) -> None:
-    with patience_of(machine, "2s"):
+    with patience_of(machine, "3s"):
         cursor = machine.cursor()
         machine.run("kill", "-STOP", machine.show("MainPID"))
         ended = machine.wait_for(FAILED, after=cursor)
