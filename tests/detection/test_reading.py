@@ -131,7 +131,7 @@ def test_a_connection_that_is_opened_later_is_seen_at_the_next_look(start: Start
         process.stdout.readline()
         # Whatever its turn to have all links read anew: of four looks, three are not.
         numbers = reader._processes[process.pid].looks
-        reader._processes[process.pid].looks = numbers - (numbers + process.pid + 1) % 4 + 4
+        reader._processes[process.pid].looks = numbers - (numbers + process.pid + 1) % 4 + 5
         found.append(read(process.pid, reader).connections)
     assert [len(one) for one in found] == [0, 0, 1]
 
