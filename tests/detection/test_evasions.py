@@ -71,6 +71,9 @@ def test_a_rate_makes_a_connection_more_or_less_of_a_miners() -> None:
         lines = network.evidence_of_connections(facts, uses, network.Pools(), known)
         weights[rate] = sum(line.weight_nats for line in lines)
     assert weights == {None: 1.0, 120.0: 1.3, 2.0: 0.0, 90_000.0: 0.0}
+    many = tuple(Connection(f"198.51.100.{host}", 5222, 90.0) for host in range(5))
+    crowd = ProcessFacts(1, 1, connections=many)  # a browser, a peer-to-peer program
+    assert not list(network.evidence_of_connections(crowd, uses, network.Pools(), known))
     # With the port of a pool too, the two are no witness.
     assert weights[120.0] + known.weights["pool_port"] < 2
 

@@ -114,6 +114,28 @@ def test_a_connection_grows_old(start: Start) -> None:
     assert ages == [0.0, 3.0, 70.0]
 
 
+def test_a_connection_that_is_opened_later_is_seen_at_the_next_look(start: Start) -> None:
+    later = (
+        "import socket, sys; print(flush=True); sys.stdin.readline(); "
+        "s = socket.create_connection(('127.0.0.1', int(sys.argv[-1]))); "
+        "print(flush=True); sys.stdin.read()"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as pool:
+        process, _ = start(["x", "-c", later, str(pool.getsockname()[1])])
+        reader = ProcReader(built_in())
+        found = [read(process.pid, reader).connections for _ in range(2)]
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        # Whatever its turn to have all links read anew: of four looks, three are not.
+        numbers = reader._processes[process.pid].looks
+        reader._processes[process.pid].looks = numbers - (numbers + process.pid + 1) % 4 + 5
+        found.append(read(process.pid, reader).connections)
+    assert [len(one) for one in found] == [0, 0, 1]
+
+
 def test_a_configuration_that_was_named_and_one_that_lies_beside(
     start: Start, tmp_path: Path
 ) -> None:
@@ -228,7 +250,7 @@ def test_a_large_file_is_read_a_little_at_each_look(tmp_path: Path) -> None:
 
 
 def test_all_is_read_on_while_there_is_time(tmp_path: Path) -> None:
-    files = [tmp_path / name for name in "abc"]
+    files = [tmp_path / name for name in "abcd"]
     for file in files:
         file.write_bytes(os.urandom(3 * AT_ONCE_BYTES))
     contents = Contents([])
@@ -237,11 +259,10 @@ def test_all_is_read_on_while_there_is_time(tmp_path: Path) -> None:
     files[1].unlink()  # it ended meanwhile
     files[2].write_bytes(b"another")
     contents.read_on(lambda: False)
-    first, last = contents.of(str(files[0])), contents.of(str(files[2]))
-    assert first is not None
-    assert last is not None
-    assert first.sha256 == hashlib.sha256(files[0].read_bytes()).hexdigest()
-    assert last.sha256 == hashlib.sha256(b"another").hexdigest()
+    for file in (files[0], files[2], files[3]):
+        found = contents.of(str(file))
+        assert found is not None
+        assert found.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     assert contents.of(str(files[1])) is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -153,6 +154,20 @@ def test_what_cannot_be_written_is_told_and_forgiven(bench: Bench) -> None:
         bench.look()
     bench.look([])
     assert bench.log.problem == ""
+    assert len(bench.written()) == 1
+
+
+def test_half_a_line_is_taken_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = os.write
+    for _ in range(2):
+        bench.look()
+    monkeypatch.setattr(os, "write", lambda fd, line: whole(fd, line[:9]))
+    bench.look([])
+    assert "No space left" in bench.log.problem
+    monkeypatch.undo()
+    for _ in range(2):
+        bench.look()
+    bench.look([])
     assert len(bench.written()) == 1
 
 
