@@ -25,12 +25,13 @@ def replace_file(path: Path, content: bytes) -> None:
     except BaseException:
         os.unlink(part)
         raise
-    if os.name == "posix":
-        _settle(path.parent)
+    settle_directory(path.parent)
 
 
-def _settle(directory: Path) -> None:
-    """The new name on the disk too."""
+def settle_directory(directory: Path) -> None:
+    """Wait until new names in it are on the disk too; Windows sees to that itself."""
+    if os.name != "posix":
+        return
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

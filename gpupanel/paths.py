@@ -78,6 +78,25 @@ def user_journal_file() -> Path:
     return user_state_dir() / _JOURNAL
 
 
+def user_audit_dir() -> Path:
+    """What this user's agent writes down: the audit log of the user's own processes."""
+    return user_state_dir() / "audit"
+
+
+def user_verdicts_files() -> tuple[Path, Path]:
+    """Who mined while this user's agent looked, older and newer; ``policy simulate`` replays it."""
+    return _verdicts_files(user_state_dir())
+
+
+def machine_verdicts_files() -> tuple[Path, Path]:
+    """The same of the service."""
+    return _verdicts_files(machine_state_dir())
+
+
+def _verdicts_files(folder: Path) -> tuple[Path, Path]:
+    return folder / "verdicts.1.jsonl", folder / "verdicts.jsonl"
+
+
 def user_data_dir() -> Path:
     """What this user's gpupanel keeps for good: the history of readings."""
     import appdirs

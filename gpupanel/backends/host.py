@@ -1,7 +1,8 @@
 """The processor as the device that OpenCL loads run on where there is no GPU.
 
 Utilization and memory come from psutil on both systems. Temperature and power are files of the
-Linux kernel; Windows tells them to kernel drivers only, and that is what the reading says.
+Linux kernel; Windows tells them to kernel drivers only, and that is what the reading says. Who
+computes on it through OpenCL is found on Linux only, and Windows' list says that it is not.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gpupanel.backends.base import ProbeResult, ProbeState, checked
+from gpupanel.backends.linux.opencl_users import OpenClUsers
 from gpupanel.backends.linux.powercap import PackagePower
 from gpupanel.backends.linux.sysfs import read_number, read_text, unreadable
 from gpupanel.model.gpu import (
@@ -70,7 +72,6 @@ class HostBackend:
     """
 
     name = "host"
-    hidden_processes_reason = ""
 
     def __init__(
         self, root: Path = Path("/"), clock_s: Callable[[], float] = _clock_with_sleep_s
@@ -81,15 +82,18 @@ class HostBackend:
         self._busy = _BusyShare()
         self._power: PackagePower | None = None
         self._temperature_files: tuple[str, ...] = ()
+        self._users: OpenClUsers | None = None
 
     def probe(self) -> ProbeResult:
-        """See ``Backend.probe``; utilization and power are measured from here on."""
+        """See ``Backend.probe``; utilization, power and processes are measured from here on."""
         self._busy = _BusyShare()
         self._busy.percent()
         if not _ON_WINDOWS:
             self._temperature_files = _temperature_files(self._root)
             self._power = PackagePower(self._root, self._clock_s, _LEAST_SPAN_S)
             self._power.draw_w()
+            self._users = OpenClUsers(self._root / "proc")
+            self._users.look()
         self._gpus = (self._described(),)
         return ProbeResult(self.name, ProbeState.OK)
 
@@ -116,12 +120,20 @@ class HostBackend:
         return Sample(gpu_id, readings)
 
     def processes(self) -> tuple[ProcessSample, ...]:
-        """Empty: every process uses the processor."""
-        return ()
+        """See ``Backend.processes``: those that use the processor as an OpenCL device."""
+        return self._users.look() if self._users else ()
+
+    @property
+    def hidden_processes_reason(self) -> str:
+        """See ``Backend.hidden_processes_reason``."""
+        if _ON_WINDOWS:
+            return "which programs use the processor through OpenCL is not known on Windows"
+        return self._users.hidden_reason if self._users else ""
 
     def close(self) -> None:
         """See ``Backend.close``."""
         self._gpus = ()
+        self._users = None
 
     def _described(self) -> GpuInfo:
         import psutil

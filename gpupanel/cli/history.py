@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
-import time
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from gpupanel import paths
+from gpupanel.cli import times
 from gpupanel.cli.exit_codes import ExitCode
+from gpupanel.cli.remembered import ServiceMemory
 from gpupanel.cli.text import columns
+from gpupanel.ipc import reach
+from gpupanel.ipc.client import Client
+from gpupanel.ipc.transport import installed_service
 from gpupanel.model.errors import HistoryRefused
 from gpupanel.model.metrics import METRIC_BY_KEY
 from gpupanel.sampling.energy import Energy
 from gpupanel.sampling.export import Selection, utc_text, write_csv, write_json
 from gpupanel.sampling.recall import Recall
-
-UNITS_S = {"m": 60, "h": 3600, "d": 86400}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,24 +38,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     energy.add_argument("--json", action="store_true", help="print one JSON document")
     for verb in (export, energy):
         verb.add_argument(
-            "--since", type=_time_unix_s, default="24h", metavar="TIME",
-            help="ISO 8601, local time without an offset, or an age such as 90m, 24h, 7d",
-        )  # fmt: skip
-        verb.add_argument("--until", type=_time_unix_s, default="0m", metavar="TIME")
+            "--since", type=times.time_unix_s, default="24h", metavar="TIME", help=times.HELP
+        )
+        verb.add_argument("--until", type=times.time_unix_s, default="0m", metavar="TIME")
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Read the user's history; a running gpupanel may go on writing it."""
+    """Ask the service, or read the user's history, which a running gpupanel may go on writing."""
     if arguments.since >= arguments.until:
         print("gpupanelctl: --since must be before --until", file=sys.stderr)
         return ExitCode.USAGE
-    with Recall(paths.user_history_file()) as recall:
+    with _source() as source:
         return (
-            _export(recall, arguments) if arguments.verb == "export" else _energy(recall, arguments)
+            _export(source, arguments) if arguments.verb == "export" else _energy(source, arguments)
         )
 
 
-def _export(recall: Recall, arguments: argparse.Namespace) -> int:
+@contextmanager
+def _source() -> Iterator[Recall | ServiceMemory]:
+    """While there is a service it writes the history of the machine, and nobody else one."""
+    if reach.addresses(installed_service()):
+        with Client() as client:
+            if client.is_service:
+                yield ServiceMemory(client.call)
+                return
+    with Recall(paths.user_history_file()) as recall:
+        yield recall
+
+
+def _export(recall: Recall | ServiceMemory, arguments: argparse.Namespace) -> int:
     names = recall.names()
     known = list(dict.fromkeys(gpu for gpu, _ in names))
     if unknown := [gpu for gpu in arguments.gpu or () if gpu not in known]:
@@ -72,7 +85,7 @@ def _export(recall: Recall, arguments: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def _energy(recall: Recall, arguments: argparse.Namespace) -> int:
+def _energy(recall: Recall | ServiceMemory, arguments: argparse.Namespace) -> int:
     by_gpu = recall.energy(arguments.since, arguments.until)
     total = Energy(
         sum(one.joules for one in by_gpu.values()), sum(one.measured_s for one in by_gpu.values())
@@ -116,17 +129,6 @@ def _hour(time_s: float) -> float:
 
 def _remembered() -> list[str]:
     return [key for key, metric in METRIC_BY_KEY.items() if metric.is_remembered]
-
-
-def _time_unix_s(text: str) -> float:
-    if age := re.fullmatch(r"(\d{1,6})([mhd])", text):
-        return time.time() - int(age[1]) * UNITS_S[age[2]]
-    try:
-        return datetime.fromisoformat(text).astimezone().timestamp()
-    except (ValueError, OverflowError, OSError):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is neither a time such as 2026-07-18T10:00 nor an age such as 24h"
-        ) from None
 
 
 def _price(text: str) -> float:

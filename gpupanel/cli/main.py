@@ -20,6 +20,7 @@ NOUNS: Mapping[str, str] = {
     "stress": "list and run loads: mining, AI, gaming",
     "policy": "validate, show, explain, compare and try out policy",
     "status": "how policy, agent and driver stacks stand",
+    "audit": "verify, show and export what was decided and done",
     "doctor": "say what works here, what does not, and what to do about it",
 }
 """Each is a module in this folder with ``add_arguments(parser)`` and ``main(arguments)``."""

@@ -11,9 +11,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 _MOST_TEXT = 65_536
+_MOST_NAME = 260
+_PORTS = 65_536
+_USUAL_PORTS = {"ws": 80, "wss": 443}
+"""Where none is written; what begins with http is a page then."""
+
 
 _HOST = r"(?P<host>\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?)"
-_USER = r"(?:[^\s/@\"']{0,200}@)?"
+_USER = r"(?:(?P<user>[^\s/@\"']{0,200})@)?"
 _URL = re.compile(
     rf"(?<![A-Za-z0-9+])(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{{1,20}})://{_USER}{_HOST}(?::(?P<port>[0-9]{{1,5}}))?"
 )
@@ -22,6 +27,8 @@ _SETTING = re.compile(
     r"[\"']([^\"'\n]{3,300})[\"']|=[ \t]*([^\s;#]{3,300})|^[ \t]*POOL:[ \t]*(\S{3,300})",
     re.MULTILINE,
 )
+_NAMED_HOST = re.compile(rf"{_HOST}(?<=[A-Za-z0-9\]])")
+_OF_A_HOST = ("host", "hostname", "server", "url", "address", "pool")
 _HOST_THEN_PORT = re.compile(
     rf"(?:host|server|address)[\"']?[ \t]*[=:][ \t]*[\"']?{_HOST}[\"']?,?\s{{1,8}}[\"']?port"
     r"[\"']?[ \t]*[=:][ \t]*[\"']?(?P<port>[0-9]{1,5})",
@@ -36,11 +43,13 @@ class Endpoint:
     Attributes:
         scheme: Folded; empty where none was written.
         port: 0 where none was written.
+        user: What stands before the host; empty where nothing does.
     """
 
     scheme: str
     host: str
     port: int
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,29 @@ def endpoints_in_text(text: str) -> tuple[Endpoint, ...]:
     return tuple(dict.fromkeys([*urls, *pairs, *endpoints(list(words))]))
 
 
+def hosts_beside_ports(found: Sequence[Option]) -> Iterator[Endpoint]:
+    """Hosts that have their port in another option: ``--server HOST --port N``.
+
+    Of several ports the one whose option begins as the host's does, else all.
+    """
+    ports = {
+        one.flag.removesuffix("port"): int(one.value)
+        for one in found
+        if one.flag.endswith("port") and one.value.isascii() and one.value.isdigit()
+    }
+    if not ports:
+        return
+    for one in found:
+        ending = next((word for word in _OF_A_HOST if one.flag.endswith(word)), "")
+        match = _NAMED_HOST.fullmatch(one.value[:_MOST_NAME]) if ending else None
+        if match is None or "." not in one.value:
+            continue
+        own = ports.get(one.flag.removesuffix(ending))
+        for port in ports.values() if own is None else (own,):
+            host = match["host"].strip("[]").casefold()
+            yield Endpoint("", host, port if port < _PORTS else 0)
+
+
 def _is_flag(word: str) -> bool:
     return word.startswith("-") and len(word) > 1 and not word[1].isdigit()
 
@@ -114,4 +146,6 @@ def _endpoint(match: re.Match[str]) -> Endpoint:
     parts = match.groupdict()
     port = int(parts["port"] or 0)
     host = parts["host"].strip("[]").casefold()
-    return Endpoint((parts.get("scheme") or "").casefold(), host, port if port < 65536 else 0)
+    port = port or _USUAL_PORTS.get((parts.get("scheme") or "").casefold(), 0)
+    scheme, user = (parts.get("scheme") or "").casefold(), parts.get("user") or ""
+    return Endpoint(scheme, host, port if port < _PORTS else 0, user)

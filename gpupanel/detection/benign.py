@@ -6,7 +6,7 @@ mapped. So all of it together weighs 8 nats at most, less than what a miner show
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
 from gpupanel.detection.reading.facts import ProcessFacts, Use
@@ -16,21 +16,22 @@ from gpupanel.model.verdict import Evidence, EvidenceFamily, EvidenceSource, Pro
 _WINDOW_S = 10.0
 _DRAWS_PERCENT = 5.0
 _ENCODES_PERCENT = 5.0
+_COMPUTES_PERCENT = 25.0
 _OF_WINDOWS = ("libwayland-client", "libx11.", "libxcb.", "dxgi.dll", "d3d11.dll", "d3d12.dll")
 """Intel's driver computes on the engine that draws: to draw, a process has to show it somewhere."""
 
 
-def evidence(facts: ProcessFacts, uses: Sequence[Use], known: Signatures) -> Iterator[Evidence]:
-    """Drawing, encoding, a known program, libraries that a miner has no use for."""
-    if _draws(facts, uses):
-        text = "it draws, and shows it in a window"
-        yield _line("draws", known.weights["draws"], text, EvidenceSource.USE)
-    elif not facts.libraries and _draws_percent(uses) >= _DRAWS_PERCENT:
-        text = "it uses the engine that draws; whether it has a window cannot be seen"
-        yield _line("draws", known.weights["draws_somewhere"], text, EvidenceSource.USE)
-    if _mean(uses, [use.codec_percent for use in uses]) >= _ENCODES_PERCENT:
-        text = "it encodes or decodes video"
-        yield _line("encodes", known.weights["encodes"], text, EvidenceSource.USE)
+WHOSE: Mapping[ProcessClass, str] = {
+    ProcessClass.AI: "AI programs",
+    ProcessClass.RENDERING: "renderers",
+    ProcessClass.COMPUTE: "scientific programs",
+    ProcessClass.GAMING: "games",
+}
+"""In the words of a sentence."""
+
+
+def evidence(facts: ProcessFacts, known: Signatures) -> Iterator[Evidence]:
+    """A known program, and libraries that a miner has no use for."""
     program_class = _program_class(facts, known)
     if program_class is not None:
         is_trusted = facts.program.is_trusted and facts.script is None
@@ -40,12 +41,27 @@ def evidence(facts: ProcessFacts, uses: Sequence[Use], known: Signatures) -> Ite
         yield _line("program", known.weights[kind], text, EvidenceSource.EXECUTABLE)
     framework = _framework(facts, known)
     if framework is not None:
-        text = f"it has loaded {framework[1]}, a library of {framework[0].value}"
+        text = f"it has loaded {framework[1]}, a library of {WHOSE[framework[0]]}"
         yield _line("framework", known.weights["framework"], text, EvidenceSource.FILES)
 
 
-def classify(facts: ProcessFacts, uses: Sequence[Use], known: Signatures) -> ProcessClass:
-    """What a process that does not mine uses a GPU for, as far as that shows."""
+def evidence_of_use(
+    facts: ProcessFacts, uses: Sequence[Use], known: Signatures
+) -> Iterator[Evidence]:
+    """Drawing and encoding."""
+    if _draws(facts, uses):
+        text = "it draws, and shows it in a window"
+        yield _line("draws", known.weights["draws"], text, EvidenceSource.USE)
+    elif not facts.libraries and _draws_percent(uses) >= _DRAWS_PERCENT:
+        text = "it uses the engine that draws; whether it has a window cannot be seen"
+        yield _line("draws", known.weights["draws_somewhere"], text, EvidenceSource.USE)
+    if _encodes(uses):
+        text = "it encodes or decodes video"
+        yield _line("encodes", known.weights["encodes"], text, EvidenceSource.USE)
+
+
+def class_of_program(facts: ProcessFacts, known: Signatures) -> ProcessClass | None:
+    """What a process that does not mine uses a GPU for, as its files tell; None for untold."""
     if facts.program.name in known.session or facts.name in known.session:
         return ProcessClass.DESKTOP
     program_class = _program_class(facts, known)
@@ -56,8 +72,17 @@ def classify(facts: ProcessFacts, uses: Sequence[Use], known: Signatures) -> Pro
     framework = _framework(facts, known)
     if framework is not None:
         return framework[0]
-    draws = _has_window(facts) and _draws_percent(uses) > 0
-    return ProcessClass.GRAPHICS if draws else ProcessClass.UNKNOWN
+    # A project's program is called as the project likes; what runs it is known.
+    started_by = (_class_of((one.name,), known) for one in facts.launchers)
+    return next((found for found in started_by if found is not None), None)
+
+
+def class_of_use(facts: ProcessFacts, uses: Sequence[Use]) -> ProcessClass:
+    """The same where files tell nothing."""
+    if _encodes(uses):
+        return ProcessClass.MEDIA
+    has_drawn = _has_window(facts) and _draws_percent(uses) > 0
+    return ProcessClass.GRAPHICS if has_drawn else ProcessClass.UNKNOWN
 
 
 def protection(facts: ProcessFacts, known: Signatures) -> str:
@@ -79,6 +104,14 @@ def protection(facts: ProcessFacts, known: Signatures) -> str:
     return ""
 
 
+def computes(facts: ProcessFacts, uses: Sequence[Use]) -> bool:
+    """Whether computing is what it uses the GPU for: a file browser only draws."""
+    busy = [0.0 if use.utilization_percent is None else use.utilization_percent for use in uses]
+    percent = _mean(uses, busy)
+    drawn = _draws_percent(uses) if _has_window(facts) else 0.0
+    return percent >= _COMPUTES_PERCENT and drawn < percent / 2
+
+
 def _draws(facts: ProcessFacts, uses: Sequence[Use]) -> bool:
     return _has_window(facts) and _draws_percent(uses) >= _DRAWS_PERCENT
 
@@ -91,8 +124,15 @@ def _draws_percent(uses: Sequence[Use]) -> float:
     return _mean(uses, [use.graphics_percent for use in uses])
 
 
+def _encodes(uses: Sequence[Use]) -> bool:
+    return _mean(uses, [use.codec_percent for use in uses]) >= _ENCODES_PERCENT
+
+
 def _program_class(facts: ProcessFacts, known: Signatures) -> ProcessClass | None:
-    names = (facts.program.name, facts.name)
+    return _class_of((facts.program.name, facts.name), known)
+
+
+def _class_of(names: Sequence[str], known: Signatures) -> ProcessClass | None:
     for process_class, programs in known.programs:
         if any(bare_name(name) in programs for name in names if name):
             return process_class

@@ -8,28 +8,28 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from gpupanel.detection import benign, files, network, processes, telemetry
+from gpupanel.detection import benign
 from gpupanel.detection.fusion import Latch
 from gpupanel.detection.own import OwnLoads
 from gpupanel.detection.reading.facts import ProcessFacts, Use
+from gpupanel.detection.reading.uses import is_at_work, use_of
 from gpupanel.detection.signatures import Signatures
-from gpupanel.model.gpu import GpuId, ProcessKind, ProcessSample, Unavailable
-from gpupanel.model.verdict import Evidence, ProcessClass, Standing, Verdict
+from gpupanel.detection.told import Told, evidence_of_use, what_is_told
+from gpupanel.model.gpu import GpuId, ProcessSample
+from gpupanel.model.verdict import ProcessClass, Standing, Verdict
 
-_SEEN_AT_WORK_PERCENT = 1.0
 _EAGER_LOOKS = 8
 _PATIENT_S = 10.0
-_LOOK_S = 0.1
-"""So long at most for reading, of all processes together; the rest has its turn next time."""
+_READING_S, _CONTENT_S = 0.003, 0.010
+"""So much of the processor at most for what ``/proc`` tells at one look, and after it for the
+content of programs that are new; the rest has its turn next time, and the busiest have theirs
+first."""
 
 _USES = 64
-
-_DRAWING = ("gfx", "render", "rcs", "3d", "fragment", "vertex-tiler", "bin")
-_CODEC = ("enc", "dec", "video", "vcn", "vcs", "vecs", "uvd", "vce", "jpeg", "jpg")
 
 Key = tuple[int, int]
 """Pid and start: a pid alone is used again."""
@@ -43,11 +43,20 @@ class Reader(Protocol):
     def begin_look(self, now_s: float, pids: Sequence[int]) -> None:
         """A round of ``read`` begins, and these are the processes that still matter."""
 
+    def glance(self, pid: int, started: int) -> ProcessFacts | None:
+        """What costs little to read; None as of ``read``."""
+
     def read(self, pid: int, started: int) -> ProcessFacts | None:
         """None where the process is gone or another."""
 
+    def read_on(self, is_over: Callable[[], bool]) -> None:
+        """Read more of what is too long for one look, until ``is_over``."""
+
     def parent(self, pid: int) -> tuple[int, int] | None:
         """Pid of its parent, and its own start."""
+
+    def environment(self, pid: int) -> Mapping[str, str] | None:
+        """With which it was started; None where that cannot be read."""
 
 
 @dataclass(slots=True)
@@ -59,8 +68,7 @@ class _Watched:
     facts: ProcessFacts | None = None
     verdict: Verdict | None = None
     latch_key: str = ""
-    told_of: tuple[ProcessFacts, Signatures] | None = None
-    told: tuple[Evidence, ...] = ()
+    told: Told | None = None
     looks: int = 0
     read_at_s: float = float("-inf")
     was_at_work: bool = False
@@ -74,7 +82,7 @@ class Detector:
         reader: Reader,
         known: Signatures,
         own: OwnLoads,
-        clock_s: Callable[[], float] = time.monotonic,
+        clock_s: Callable[[], float] = time.thread_time,
     ) -> None:
         """Look at nothing yet.
 
@@ -82,7 +90,7 @@ class Detector:
             reader: The way to the facts.
             known: What gpupanel knows by itself.
             own: Its own loads.
-            clock_s: For the time that a look takes.
+            clock_s: The processor's time, of which a look may take so much.
         """
         self._reader = reader
         self._built_in = self._known = known
@@ -115,18 +123,28 @@ class Detector:
         at_work = [one for one in self._watched.values() if one.was_at_work]
         self._reader.begin_look(now_s, [pid for pid, _ in self._watched])
         began_s = self._clock_s()
-        for one in sorted(at_work, key=lambda one: one.read_at_s):
-            if not _is_due(one, now_s) or self._clock_s() - began_s > _LOOK_S:
+        for one in sorted(at_work, key=_urgency):
+            if not _is_due(one, now_s) or self._clock_s() - began_s > _READING_S:
                 continue
             one.read_at_s = now_s
             one.looks += 1
             # What cannot be read any more has not changed for the better.
-            one.facts = self._reader.read(*one.key) or one.facts
+            one.facts = self._read(one) or one.facts
         for one in at_work:
             if one.facts is not None:
                 one.verdict = self._judge(one, one.facts, now_s, now_unix_s)
         self._forget(now_s)
         return {one.key: one.verdict for one in at_work if one.verdict is not None}
+
+    def read_on(self) -> None:
+        """Read more of programs that are not read yet, between looks: none waits for it."""
+        began_s = self._clock_s()
+        self._reader.read_on(lambda: self._clock_s() - began_s > _CONTENT_S)
+
+    def facts(self, key: Key) -> ProcessFacts | None:
+        """What was read of a process last."""
+        one = self._watched.get(key)
+        return None if one is None else one.facts
 
     def _meet(
         self, samples: Sequence[ProcessSample], bus: Mapping[GpuId, float], now_s: float
@@ -139,33 +157,45 @@ class Detector:
             one = self._watched[key] = before.get(key) or _Watched(key)
             use = use_of(own, bus, now_s)
             one.uses.append(use)
-            one.was_at_work = one.was_at_work or _is_at_work(use, own)
+            one.was_at_work = one.was_at_work or is_at_work(use, own)
+
+    def _read(self, one: _Watched) -> ProcessFacts | None:
+        """New ones by a glance where that says nothing against them: many may come at once."""
+        if one.looks > 1:
+            return self._reader.read(*one.key)
+        facts = self._reader.glance(*one.key)
+        if facts is None:
+            return None
+        one.told = what_is_told(facts, self._known, None)
+        is_quiet = all(line.weight_nats <= 0 for line in one.told.evidence)
+        return facts if is_quiet else self._reader.read(*one.key)
 
     def _judge(
         self, one: _Watched, facts: ProcessFacts, now_s: float, now_unix_s: float
     ) -> Verdict:
-        own = self._own.verdict(facts)
-        if own is not None:
-            return own
-        known, uses = self._known, tuple(one.uses)
-        if one.told_of is None or one.told_of[0] is not facts or one.told_of[1] is not known:
-            one.told_of = facts, known
-            one.told = (*processes.evidence(facts, known), *files.evidence(facts, known))
-        lines = (*one.told, *_evidence_of_use(facts, uses, known))
+        uses = tuple(one.uses)
+        if facts.children and not benign.computes(facts, uses):
+            facts = replace(facts, children=())  # a file browser starts everything
+        told = one.told = what_is_told(facts, self._known, one.told)
+        lines = (*told.evidence, *evidence_of_use(facts, uses, told))
         judgement = self._latch(one, facts).see(lines, now_s)
-        protected = benign.protection(facts, known)
+        own = self._own.verdict(facts)
+        if own is not None and judgement.standing(Standing.CLEAR) is Standing.CLEAR:
+            return own
         before = one.verdict
         stood = before.standing if before is not None else Standing.CLEAR
-        standing = self._standing(judgement.standing(stood), facts, protected)
+        standing = self._standing(judgement.standing(stood), facts, told.protection)
         is_miner = standing in (Standing.MINING, Standing.SUSPECTED)
         same = before is not None and before.standing is standing
         return Verdict(
-            ProcessClass.MINING if is_miner else benign.classify(facts, uses, known),
+            ProcessClass.MINING
+            if is_miner
+            else told.program_class or benign.class_of_use(facts, uses),
             standing,
             judgement.posterior,
             before.since_unix_s if before is not None and same else now_unix_s,
             judgement.evidence,
-            protected,
+            told.protection,
             facts.content_sha256,
             is_miner and self._may_object(facts),
         )
@@ -199,70 +229,8 @@ class Detector:
         }
 
 
-def all_evidence(facts: ProcessFacts, uses: Sequence[Use], known: Signatures) -> Iterator[Evidence]:
-    """What every family says now."""
-    yield from processes.evidence(facts, known)
-    yield from files.evidence(facts, known)
-    yield from _evidence_of_use(facts, uses, known)
-
-
-def _evidence_of_use(
-    facts: ProcessFacts, uses: Sequence[Use], known: Signatures
-) -> Iterator[Evidence]:
-    """Of the families that look at how the GPU is used, too."""
-    yield from network.evidence(facts, uses, known)
-    yield from telemetry.evidence(uses, known)
-    yield from benign.evidence(facts, uses, known)
-
-
-def use_of(
-    samples: Sequence[ProcessSample], bus_bytes_per_s: Mapping[GpuId, float], now_s: float
-) -> Use:
-    """What one process does with all of its GPUs, as one: the busiest counts."""
-    busy = [
-        one.utilization_percent
-        for one in samples
-        if not isinstance(one.utilization_percent, Unavailable)
-    ]
-    memory = [
-        one.memory_used_bytes
-        for one in samples
-        if not isinstance(one.memory_used_bytes, Unavailable)
-    ]
-    buses = [bus_bytes_per_s[one.gpu_id] for one in samples if one.gpu_id in bus_bytes_per_s]
-    return Use(
-        now_s,
-        max(busy, default=None),
-        max(map(_drawing_percent, samples), default=0.0),
-        max((_engines_percent(one, _CODEC) for one in samples), default=0.0),
-        sum(memory) if memory else None,
-        max(buses, default=None),
-    )
-
-
-def _drawing_percent(sample: ProcessSample) -> float:
-    """NVIDIA does not tell its engines apart, only who has a context that draws."""
-    told = any(name.casefold().startswith(_DRAWING) for name in sample.engines)
-    draws = sample.kind in (ProcessKind.GRAPHICS, ProcessKind.BOTH)
-    busy = sample.utilization_percent
-    if not told and draws and "sm" in sample.engines and not isinstance(busy, Unavailable):
-        return busy
-    return _engines_percent(sample, _DRAWING)
-
-
-def _engines_percent(sample: ProcessSample, beginnings: tuple[str, ...]) -> float:
-    percents = (
-        percent
-        for name, percent in sample.engines.items()
-        if name.casefold().startswith(beginnings)
-    )
-    return max(percents, default=0.0)
-
-
-def _is_at_work(use: Use, samples: Sequence[ProcessSample]) -> bool:
-    if use.utilization_percent is not None:
-        return use.utilization_percent >= _SEEN_AT_WORK_PERCENT
-    return any(one.kind is not ProcessKind.GRAPHICS for one in samples)
+def _urgency(one: _Watched) -> tuple[float, float]:
+    return one.read_at_s, -(one.uses[-1].utilization_percent or 0.0)
 
 
 def _is_due(one: _Watched, now_s: float) -> bool:

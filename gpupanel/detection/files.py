@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from gpupanel.detection.arguments import endpoints_in_text
+from gpupanel.detection.grammar import is_known_pool
 from gpupanel.detection.reading.facts import Config, ProcessFacts
 from gpupanel.detection.signatures import Miner, Signatures
 from gpupanel.model.verdict import Evidence, EvidenceFamily, EvidenceSource
@@ -58,10 +60,16 @@ def _configs(configs: Sequence[Config], known: Signatures) -> Iterator[Evidence]
         algorithms = [word for word in asked if word.casefold() in known.algorithms]
         if algorithms:
             text = f"its {config.name} asks for the algorithm or coin {algorithms[0].casefold()}"
-            yield _line("algorithm", known.weights["algorithm"], text)
-        if any(known.wallet.match(value) for value in values):
+            kind = known.algorithm_kind(algorithms[0].casefold())
+            yield _line("algorithm", known.weights[kind], text)
+        has_wallet = any(known.wallet.match(value) for value in values)
+        if has_wallet:
             text = f"its {config.name} holds a wallet's address"
             yield _line("wallet", known.weights["wallet"], text)
+        pools = (one for one in endpoints_in_text(config.text) if one.port)
+        if (algorithms or has_wallet) and any(is_known_pool(one, known) for one in pools):
+            text = f"its {config.name} holds a pool and what to work on for it"
+            yield _line("grammar", known.weights["config_grammar"], text)
 
 
 def _writer(keys: frozenset[str], known: Signatures) -> Miner | None:

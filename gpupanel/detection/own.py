@@ -3,8 +3,9 @@
 A window or a command line starts its agent and its workers. So the agent knows its parent from the
 kernel, and takes that parent's word, and no other's, that one of its children is a worker. The word
 is checked at every look: the pid is still that child with that start, runs the program and the
-command line of a worker, and holds no connection, because no load opens one. Whoever fails is
-judged by the evidence like any other process.
+command line of a worker, imports from where we do, and holds no connection, because no load opens
+one. Whoever fails is judged by the evidence like any other process, and so is a worker against whom
+evidence speaks: who started both us and it could have fooled us with all of that.
 """
 
 from __future__ import annotations
@@ -28,6 +29,13 @@ from gpupanel.model.workload import Family
 
 _MOST = 64
 
+_STEERING = (
+    "PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONPLATLIBDIR", "PYTHONSTARTUP",
+    "PYTHONINSPECT", "PYTHONBREAKPOINT", "PYTHONPYCACHEPREFIX", "PYTHONEXECUTABLE", "HOME",
+    "LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "OCL_ICD_VENDORS", "OPENCL_VENDOR_PATH",
+)  # fmt: skip
+"""What decides which code an interpreter runs, beside its command line."""
+
 CLASSES: Mapping[Family, ProcessClass] = {
     Family.MINING: ProcessClass.MINING,
     Family.AI: ProcessClass.AI,
@@ -46,15 +54,22 @@ class _Declared:
 class OwnLoads:
     """The workers that were declared."""
 
-    def __init__(self, spawner: int, parent_of: Callable[[int], tuple[int, int] | None]) -> None:
+    def __init__(
+        self,
+        spawner: int,
+        parent_of: Callable[[int], tuple[int, int] | None],
+        environment_of: Callable[[int], Mapping[str, str] | None],
+    ) -> None:
         """Nothing declared yet.
 
         Args:
             spawner: Pid of the only process whose children count, as the kernel tells it.
             parent_of: Pid of a process's parent, and the process's own start.
+            environment_of: With which a process was started; None where that cannot be read.
         """
         self._spawner = spawner
         self._parent_of = parent_of
+        self._environment_of = environment_of
         self._declared: dict[int, _Declared] = {}
 
     def declare(self, pid: int, family: Family, now_unix_s: float) -> None:
@@ -90,4 +105,12 @@ class OwnLoads:
             and facts.arguments[1:] == tuple(children.command("worker")[1:])
             and not facts.connections
             and not facts.listening_ports
+            and self._is_steered_as_we_are(facts.pid)
+        )
+
+    def _is_steered_as_we_are(self, pid: int) -> bool:
+        """Our parent is its parent too, and started both alike."""
+        found = self._environment_of(pid)
+        return found is not None and all(
+            found.get(name) == os.environ.get(name) for name in _STEERING
         )

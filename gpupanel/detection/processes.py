@@ -8,75 +8,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gpupanel.detection.arguments import Option, endpoints, options, values_of
+from gpupanel.detection.grammar import Spoken
 from gpupanel.detection.reading.facts import ProcessFacts
-from gpupanel.detection.signatures import Miner, Signatures, bare_name
+from gpupanel.detection.signatures import Signatures, bare_name
 from gpupanel.model.verdict import Evidence, EvidenceFamily, EvidenceSource
 
 _ENOUGH_MARKERS = 2
 
 
-def evidence(facts: ProcessFacts, known: Signatures) -> Iterator[Evidence]:
-    """Name, content, and the options of the process and of what launched it."""
+def evidence(facts: ProcessFacts, said: Spoken, known: Signatures) -> Iterator[Evidence]:
+    """Name, content, and the options of the process and of its relatives."""
     yield from _names(facts, known)
     yield from _markers(facts, known)
-    found = all_options(facts)
-    flags = {option.flag for option in found}
-    unique = flags & known.unique_options
+    flags = {option.flag for option in said.options}
+    unique = {flag for flag in flags if flag in known.unique_options or _is_telling(flag, known)}
     if unique:
         weight = known.weights["unique_option"] + (known.weights["weak_option"] * (len(unique) > 1))
         yield _line("options", weight, f"only miners know its option {_listed(unique)}")
-    miner = fitting_miner(found, known)
-    if miner is not None:
-        text = f"its options are a pool, an account and an algorithm, in the words of {miner.name}"
+    if said.is_of_a_miner:
+        text = "its options are a pool and an account to pay, as a miner's are"
         yield _line("grammar", known.weights["grammar"], text)
-    algorithm = named_algorithm(found, known)
-    if algorithm:
-        text = f"an option names the algorithm or coin {algorithm}"
-        yield _line("algorithm", known.weights["algorithm"], text)
-    if has_wallet([option.value for option in found], known):
+    if said.algorithm:
+        text = f"an option names the algorithm or coin {said.algorithm}"
+        yield _line("algorithm", known.weights[said.algorithm_kind], text)
+    if said.has_wallet:
         yield _line("wallet", known.weights["wallet"], "an option holds a wallet's address")
-    if flags & known.weak_options:
-        text = f"miners use its option {_listed(flags & known.weak_options)} too"
+    weak = flags & known.weak_options | {flag for flag in said.pool_flags if "pool" in flag}
+    if weak:
+        text = f"miners use its option {_listed(weak)} too"
         yield _line("weak option", known.weights["weak_option"], text)
+    if said.has_idle_password:
+        text = "its password is x, as one tells pools that ask for none"
+        yield _line("password", known.weights["weak_option"], text)
 
 
-def all_options(facts: ProcessFacts) -> tuple[Option, ...]:
-    """Of the process and of what launched it."""
-    lines = (facts.arguments, *(launcher.arguments for launcher in facts.launchers))
-    return tuple(option for line in lines for option in options(line))
-
-
-def fitting_miner(found: tuple[Option, ...], known: Signatures) -> Miner | None:
-    """A miner whose options these are: a pool and an account, with an algorithm or a wallet."""
-    return next((miner for miner in known.miners if _fits(found, miner, known)), None)
-
-
-def named_algorithm(found: tuple[Option, ...], known: Signatures) -> str:
-    """The first algorithm or coin that an option asks for; empty for none."""
-    for value in values_of(found, known.algorithm_options):
-        for word in value.casefold().replace("+", ",").split(","):
-            if word in known.algorithms:
-                return word
-    return ""
-
-
-def has_wallet(words: list[str], known: Signatures) -> bool:
-    """Whether a word is an address, alone or before its worker, or stands in a URL."""
-    parts = (part for word in words for part in (word, word.rpartition("://")[2]))
-    return any(known.wallet.match(part) for part in parts)
-
-
-def _fits(found: tuple[Option, ...], miner: Miner, known: Signatures) -> bool:
-    pools = values_of(found, miner.pool)
-    # Some let the account stand in the pool's URL.
-    users = (*values_of(found, miner.user), *(pool for pool in pools if "@" in pool))
-    if not miner.pool or not endpoints(pools):
-        return False
-    if not miner.user:  # ethminer and its descendants: the account stands in the pool's URL
-        return has_wallet(list(pools), known)
-    asks = any(word.casefold() in known.algorithms for word in values_of(found, miner.algorithm))
-    return bool(users) and (asks or has_wallet(list(users), known))
+def _is_telling(flag: str, known: Signatures) -> bool:
+    return any(part in flag for part in known.telling)
 
 
 def _names(facts: ProcessFacts, known: Signatures) -> Iterator[Evidence]:
@@ -88,12 +55,11 @@ def _names(facts: ProcessFacts, known: Signatures) -> Iterator[Evidence]:
             text = f"it is called {name}, which the administrator named a miner"
             yield _line("name", known.weights["named_like_a_miner"], text)
             return
-        for miner in known.miners:
-            if name in miner.executables:
-                text = f"it is called {name}, as {miner.name} is"
-                yield _line("name", known.weights["named_like_a_miner"], text)
-                return
-    common = [name for name in names if any(name in miner.common_words for miner in known.miners)]
+        if name in known.miner_names:
+            text = f"it is called {name}, as {known.miner_names[name]} is"
+            yield _line("name", known.weights["named_like_a_miner"], text)
+            return
+    common = [name for name in names if name in known.common_names]
     if common:
         text = f"it is called {common[0]}, as a miner is and other programs too"
         yield _line("name", known.weights["named_by_a_common_word"], text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import translate
 from functools import cache
@@ -57,7 +57,13 @@ class Signatures:
 
     Attributes:
         weights: Nats by kind of evidence.
-        unique_options, algorithm_options, pool_options: Of all miners together.
+        miner_names: Each name of a program, and whose it is.
+        common_names: Names that other programs have too.
+        unique_options, algorithm_options, pool_options, account_options: Of all miners together.
+        telling: Parts of options that only miners have.
+        algorithm_families: Forms of names that only mining algorithms have.
+        like_algorithms: A form that others have too.
+        password_options: Of all miners together.
         pools, listed, doubtful: Hosts, each with all below it.
         added_executables: Names that an administrator added, folded.
         programs: Class and names of known programs.
@@ -66,11 +72,18 @@ class Signatures:
 
     weights: Mapping[str, float]
     miners: tuple[Miner, ...]
+    miner_names: Mapping[str, str]
+    common_names: frozenset[str]
     unique_options: frozenset[str]
     weak_options: frozenset[str]
     algorithm_options: frozenset[str]
     pool_options: frozenset[str]
+    account_options: frozenset[str]
+    telling: tuple[str, ...]
     algorithms: frozenset[str]
+    algorithm_families: re.Pattern[str]
+    like_algorithms: re.Pattern[str]
+    password_options: frozenset[str]
     strong_schemes: frozenset[str]
     weak_schemes: frozenset[str]
     methods: tuple[str, ...]
@@ -100,6 +113,26 @@ class Signatures:
         added = frozenset(bare_name(name) for name in executables)
         return replace(self, added_executables=added, pools=self.pools | set(hosts))
 
+    def without(self, gone: Collection[Miner]) -> Signatures:
+        """As if these had never been heard of: nothing that they alone say is known."""
+        left = tuple(miner for miner in self.miners if miner not in gone)
+
+        def shared(known: frozenset[str], field: str) -> frozenset[str]:
+            alone = frozenset().union(*(getattr(miner, field) for miner in gone))
+            return known - alone.difference(*(getattr(miner, field) for miner in left))
+
+        return replace(
+            self,
+            miners=left,
+            miner_names=_names_of(left),
+            common_names=shared(self.common_names, "common_words"),
+            unique_options=shared(self.unique_options, "unique"),
+            algorithm_options=shared(self.algorithm_options, "algorithm"),
+            pool_options=shared(self.pool_options, "pool"),
+            account_options=shared(self.account_options, "user"),
+            config_names=shared(self.config_names, "config_names"),
+        )
+
     def host_kind(self, host: str) -> str:
         """The weight's name for a host that is known; empty for another."""
         for kind, hosts in (
@@ -111,12 +144,41 @@ class Signatures:
                 return kind
         return ""
 
+    def is_pool_scheme(self, scheme: str) -> bool:
+        """Whether a URL that begins so is a pool's; some begin with the algorithm."""
+        if scheme in self.strong_schemes or "stratum" in scheme:
+            return True
+        return self.algorithm_families.fullmatch(scheme) is not None
+
+    def is_pool_option(self, flag: str) -> bool:
+        """Whether what follows is where to work for, in any miner's words."""
+        return flag in self.pool_options or "pool" in flag or "stratum" in flag
+
+    def is_account_option(self, flag: str) -> bool:
+        """Whether what follows is whom to pay, in any miner's words."""
+        return flag in self.account_options or flag.endswith(("wal", "wallet"))
+
+    def is_algorithm_option(self, flag: str) -> bool:
+        """Whether what follows is what to compute, in any miner's words."""
+        return flag in self.algorithm_options or flag.endswith(("algo", "algorithm", "coin"))
+
+    def algorithm_kind(self, word: str) -> str:
+        """The weight's name for what an option of an algorithm asks for; empty for another word."""
+        if self.algorithm_families.fullmatch(word):
+            return "algorithm"
+        if word in self.algorithms:
+            return "coin"
+        return "like_an_algorithm" if self.like_algorithms.fullmatch(word) else ""
+
     def has_pool_label(self, host: str) -> bool:
         """Whether a part of the host's name is one that pools like."""
         if _is_address(host):
             return False
-        parts = re.split(r"[.-]", host.casefold())
-        return any(part.rstrip("0123456789") in self.labels for part in parts[:-1])
+        parts = re.split(r"[.-]", host.casefold())[:-1]
+        return any(
+            part.rstrip("0123456789") in self.labels or part.endswith(("mining", "miner", "hash"))
+            for part in parts
+        )
 
 
 def bare_name(name: str) -> str:
@@ -144,15 +206,25 @@ def load(miners_file: Path, lookalikes_file: Path) -> Signatures:
     return Signatures(
         weights={key: value for key, value in known["weights"].items() if key != "sources"},
         miners=miners,
+        miner_names=_names_of(miners),
+        common_names=frozenset().union(*(one.common_words for one in miners)),
         unique_options=frozenset(options["unique"]).union(*(one.unique for one in miners)),
         weak_options=frozenset(options["weak"]),
         algorithm_options=frozenset(options["algorithm"]).union(*(one.algorithm for one in miners)),
-        pool_options=frozenset().union(*(one.pool for one in miners)),
+        pool_options=frozenset(options["pool"]).union(*(one.pool for one in miners)),
+        account_options=frozenset(options["account"]).union(*(one.user for one in miners)),
+        telling=tuple(options["telling"]),
         algorithms=frozenset(known["algorithms"]["values"]),
+        algorithm_families=re.compile("|".join(known["algorithms"]["families"])),
+        like_algorithms=_like(known["algorithms"]),
+        password_options=frozenset(options["password"]),
         strong_schemes=frozenset(known["schemes"]["strong"]),
         weak_schemes=frozenset(known["schemes"]["weak"]),
         methods=tuple(known["methods"]["values"]),
-        wallet=re.compile(rf"(?:{'|'.join(patterns)})(?=$|[./:@\"'\s])"),
+        # Before it may stand a pool's number, or the currency that is paid out.
+        wallet=re.compile(
+            rf"(?:\[[0-9]\])?(?:[A-Z0-9]{{2,6}}[:=])?(?:{'|'.join(patterns)})(?=$|[./:@+#,\"'\s])"
+        ),
         pools=frozenset(hosts["pools"]),
         listed=frozenset(hosts["listed"]),
         doubtful=frozenset(hosts["doubtful"]),
@@ -196,6 +268,16 @@ def _miner(entry: Mapping[str, Any]) -> Miner:
         config_keys=words("config_keys"),
         config_names=words("config_names"),
     )
+
+
+def _names_of(miners: Sequence[Miner]) -> Mapping[str, str]:
+    return {name: one.name for one in reversed(miners) for name in one.executables}
+
+
+def _like(entry: Mapping[str, Any]) -> re.Pattern[str]:
+    """Forms of names; not those of hashes that have another purpose."""
+    others = "|".join(map(re.escape, entry["others"]))
+    return re.compile(rf"(?!(?:{others})$)(?:{'|'.join(entry['forms'])})")
 
 
 def _names(names: Sequence[str]) -> Names:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection
-from typing import Protocol
 
-from gpupanel.enforcement.cell import Cell, ProcessKey
+from gpupanel.enforcement.cell import Cell
+from gpupanel.enforcement.meter import Meter
 from gpupanel.model.gpu import Reading, Unavailable
 from gpupanel.policy.limiter import MAX_HOLD_S, Limiter
 
@@ -52,26 +51,6 @@ _BREATH_S = 0.01
 """Let through after the longest hold, for connections that must be answered."""
 
 
-class Meter(Protocol):
-    """What counts GPU time; ``gpu_time`` has one for each kind of driver.
-
-    Attributes:
-        capacity: GPU seconds a second, all of its devices together: one each.
-    """
-
-    capacity: float
-
-    def admit(self, processes: Collection[ProcessKey], whole_life: bool) -> None:
-        """Count these too; with ``whole_life``, what they used before as well."""
-
-    def used_s(self, cell: Cell, now_s: float) -> float:
-        """GPU seconds that the cell used so far; never falls.
-
-        Raises:
-            HoldFailed: It cannot be read now.
-        """
-
-
 class Pace:
     """How much was used over the last while."""
 
@@ -107,6 +86,7 @@ class Cap:
             is being learned.
         drain_s: How long the device goes on after a hold.
         is_frozen: The cell is held now.
+        trim: What may be used is multiplied with it; see ``Trim``.
     """
 
     def __init__(self, cell: Cell, meter: Meter, cap_percent: int, now_s: float) -> None:
@@ -126,6 +106,7 @@ class Cap:
         self.share: float | None = None
         self.drain_s = 0.0
         self.is_frozen = False
+        self.trim = 1.0
 
     @property
     def window_s(self) -> float:
@@ -170,7 +151,7 @@ class Cap:
         spent_s = self._look(now_s)
         if self.share is None:
             return _GLANCE_S
-        self._limiter.charge(spent_s / self.share, now_s)
+        self._limiter.charge(spent_s / self.share / self.trim, now_s)
         rest_s = self._limiter.wait_s(now_s)
         if rest_s <= 0:
             self.let_go()

@@ -41,8 +41,9 @@ def main() -> int:
 class Watch:
     """One parent, from its first line to the end of the pipe."""
 
-    def __init__(self, stdin: int) -> None:
+    def __init__(self, stdin: int, silence_s: float = SILENCE_S) -> None:
         self._stdin = stdin
+        self._silence_s = silence_s
         self._held: dict[str, Trace] = {}
         self._rest = b""
 
@@ -52,7 +53,7 @@ class Watch:
         poll.register(self._stdin, select.POLLIN)
         heard_s = monotonic()
         while True:
-            left_s = heard_s + SILENCE_S - monotonic()
+            left_s = heard_s + self._silence_s - monotonic()
             if left_s <= 0:
                 self._undo(thaw)
                 heard_s = monotonic()

@@ -75,6 +75,7 @@ class Enforcer:
         self._turn = threading.Condition()
         self._plan: Plan | None = None
         self._released: list[tuple[frozenset[ProcessKey], threading.Event]] = []
+        self._told_rates: dict[ProcessKey, float] = {}
         self._stopped = False
 
     def start(self) -> None:
@@ -102,6 +103,11 @@ class Enforcer:
             self._released.append((frozenset(processes), done))
             self._turn.notify_all()
         return done.wait(_RELEASE_S)
+
+    def told_rate(self, process: ProcessKey, hash_per_s: float) -> None:
+        """What a process that is held says of its own rate; takes its turn like all else."""
+        with self._turn:
+            self._told_rates[process] = hash_per_s
 
     def holds(self) -> tuple[Hold, ...]:
         """What is done, as of a second ago at most."""
@@ -149,6 +155,11 @@ class Enforcer:
         with self._turn:
             plan, self._plan = self._plan, None
             released, self._released = self._released, []
+            rates, self._told_rates = self._told_rates, {}
+        for process, hash_per_s in rates.items():
+            for group in self._groups.values():
+                if process in group.roster:
+                    group.told_rate(hash_per_s)
         for processes, done in released:
             self._clear(processes, now_s, even_carried=True)
             done.set()

@@ -6,11 +6,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gpupanel.enforcement.cap import Cap, Meter
+from gpupanel.enforcement.cap import Cap
 from gpupanel.enforcement.cell import Cell, Freezer, ProcessKey, Trace
 from gpupanel.enforcement.kin import Kin
+from gpupanel.enforcement.meter import Meter
 from gpupanel.enforcement.roster import Roster
 from gpupanel.enforcement.target import Target
+from gpupanel.enforcement.trim import Trim
 from gpupanel.model.errors import HoldFailed
 from gpupanel.model.gpu import GpuId, Unavailable
 from gpupanel.model.hold import Hold
@@ -91,7 +93,9 @@ class Group:
         self._metered: frozenset[GpuId] = frozenset()
         self._members: frozenset[ProcessKey] = frozenset()
         self._arrivals: set[ProcessKey] = set()
+        self._admitted: set[ProcessKey] = set()
         self._share: float | None = None
+        self._trim = Trim()
         self._written: tuple[Trace, Mapping[str, Any]] | None = None
         self._problem = ""
         self._is_told = False
@@ -122,6 +126,13 @@ class Group:
         self._began_s = now_s - self.roster.grace_s
         self.carried_until_s = now_s + CARRIED_S
         self.roster.valid_until(self.carried_until_s)
+
+    def told_rate(self, hash_per_s: float) -> None:
+        """What one of its processes says of its own rate."""
+        if self._is_told and self.roster.action == "throttle":
+            self._trim.told_capped(hash_per_s, self.roster.cap_percent)
+        elif not self._is_told:
+            self._trim.told_uncapped(hash_per_s)
 
     def find_kin(self, candidates: Iterable[tuple[int, int]], now_s: float) -> None:
         """Take in more processes of the same programs, at the next step."""
@@ -188,6 +199,7 @@ class Group:
             return cap.watch(now_s)
         self._tell_once()
         cap.set_cap(self.roster.cap_percent, now_s)
+        cap.trim = self._trim.factor
         if self.roster.action == "terminate":
             cell.kill()
             return _IDLE_S
@@ -208,8 +220,10 @@ class Group:
         if self._cap is not None:
             self._cap.let_go()
             self._share = None
+        self._stop_measuring()
         self._meter = self._parts.meter_for(gpus)
         self._meter.admit(self._members, whole_life=False)
+        self._admitted = set(self._members)
         self._cap, self._metered = Cap(cell, self._meter, self.roster.cap_percent, now_s), gpus
         if self._share is not None:
             self._cap.know(self._share)
@@ -231,9 +245,11 @@ class Group:
         if not ages or self._meter is None:
             return
         held_s = now_s - self.acts_s if self._is_told else 0.0
-        late = {one for one, age_s in ages.items() if age_s < held_s}
+        fresh = ages.keys() - self._admitted
+        late = {one for one in fresh if ages[one] < held_s}
         self._meter.admit(late, whole_life=True)
-        self._meter.admit(ages.keys() - late, whole_life=False)
+        self._meter.admit(fresh - late, whole_life=False)
+        self._admitted = (self._admitted & self._members) | fresh
         cell.add(ages.keys())
         self._members = cell.members()
 
@@ -249,10 +265,16 @@ class Group:
             return False
         if self._cap is not None:
             self._share = self._cap.share
-        self._cell = self._cap = self._meter = None
+        self._cell = self._cap = None
+        self._stop_measuring()
         self._members, self._written = frozenset(), None
         self._parts.undoing.drop(self.name)
         return True
+
+    def _stop_measuring(self) -> None:
+        meter, self._meter = self._meter, None
+        if meter is not None:
+            meter.close()
 
     def _remember(self, cell: Cell) -> None:
         share = self._cap.share if self._cap is not None else self._share

@@ -1,7 +1,7 @@
-"""The service's two pipes on Windows, and whom the system says that connects.
+r"""The service's two pipes on Windows, and whom the system says that connects.
 
 Never run: no Windows was at hand. Written from Microsoft's documentation; what is pure is tested.
-Pipes below ``ProtectedPrefix\\Administrators`` can be made by administrators alone, so nobody can
+Pipes below ``ProtectedPrefix\Administrators`` can be made by administrators alone, so nobody can
 answer in the service's place. Who a client is comes from its token while it is impersonated, never
 from its pid. ``_winapi`` is what Python's own ``multiprocessing`` reaches pipes by; ctypes does
 the rest.
@@ -46,9 +46,6 @@ if sys.platform == "win32":
     _PIPE_REJECT_REMOTE_CLIENTS = 8
     _SECURITY_IDENTIFICATION = 0x00110000
     """With SECURITY_SQOS_PRESENT: the other end may learn who we are, and not act as us."""
-    _ERROR_PIPE_CONNECTED = 535
-    _ERROR_PIPE_BUSY = 231
-    _ERROR_NO_DATA = 232
     _TOKEN_QUERY = 8
     _TOKEN_USER = 1
     _SE_KERNEL_OBJECT = 6
@@ -57,6 +54,9 @@ if sys.platform == "win32":
 
     _advapi = ctypes.WinDLL("advapi32", use_last_error=True)
     _kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+    _kernel.CreateEventW.restype = wintypes.HANDLE
+    _kernel.SetEvent.argtypes = (wintypes.HANDLE,)
+    _THIS_THREAD = wintypes.HANDLE(-2)
 
     class _SecurityAttributes(ctypes.Structure):
         _fields_ = (
@@ -157,7 +157,13 @@ if sys.platform == "win32":
 
         def accept(self) -> PipeCaller:
             """As ``Door``."""
-            overlapped = _winapi.ConnectNamedPipe(self._next, overlapped=True)
+            try:
+                overlapped = _winapi.ConnectNamedPipe(self._next, overlapped=True)
+            except OSError:
+                # Somebody came and left before we looked: that instance is spent.
+                _winapi.CloseHandle(self._next)
+                self._next = self._instance(0)
+                raise
             events = (overlapped.event, self._over)
             if _winapi.WaitForMultipleObjects(events, False, _winapi.INFINITE):
                 overlapped.cancel()
@@ -253,9 +259,7 @@ if sys.platform == "win32":
     def _token_user() -> str:
         """Of the thread's token."""
         token = wintypes.HANDLE()
-        if not _advapi.OpenThreadToken(
-            _kernel.GetCurrentThread(), _TOKEN_QUERY, True, ctypes.byref(token)
-        ):
+        if not _advapi.OpenThreadToken(_THIS_THREAD, _TOKEN_QUERY, True, ctypes.byref(token)):
             raise RequestDenied("the system does not tell who connected")
         try:
             room = ctypes.create_string_buffer(256)
@@ -264,7 +268,8 @@ if sys.platform == "win32":
                 token, _TOKEN_USER, room, len(room), ctypes.byref(used)
             ):
                 raise RequestDenied("the system does not tell who connected")
-            return _sid_text(ctypes.cast(room, ctypes.POINTER(wintypes.LPVOID))[0])
+            # The structure begins with a pointer to the SID, which lies behind it.
+            return _sid_text(wintypes.LPVOID.from_buffer(room))
         finally:
             _kernel.CloseHandle(token)
 
@@ -280,7 +285,7 @@ if sys.platform == "win32":
         finally:
             _kernel.LocalFree(sid)
 
-    def _sid_text(sid: object) -> str:
+    def _sid_text(sid: wintypes.LPVOID) -> str:
         text = wintypes.LPWSTR()
         if not _advapi.ConvertSidToStringSidW(sid, ctypes.byref(text)):
             raise RequestDenied("the system does not tell who connected")

@@ -11,14 +11,15 @@ import os
 import sys
 from pathlib import Path
 
-from gpupanel import children
+from gpupanel import children, paths
 from gpupanel.backends.registry import Opened
 from gpupanel.backends.replay import ReplayBackend
 from gpupanel.ipc.transport import PipeStream, parent
 from gpupanel.model.errors import BackendError
 from gpupanel.sampling.store import Store
+from gpupanel.service.audit.log import Audit
 from gpupanel.service.daemon import Daemon
-from gpupanel.service.scope import user_scope
+from gpupanel.service.scope import looking_scope, user_scope
 
 
 def main(arguments: list[str]) -> int:
@@ -45,9 +46,11 @@ def main(arguments: list[str]) -> int:
 
 def _watching(forget: bool) -> Daemon:
     """This machine, remembered in the user's history unless a command only wants a look."""
+    if forget:
+        return Daemon(looking_scope())
     scope = user_scope()
-    store = None if forget else Store(scope.history_file)
-    return Daemon(scope.name, scope.sources, store, objections_file=scope.objections_file)
+    audit = Audit(paths.user_audit_dir(), None)
+    return Daemon(scope, Store(scope.history_file), audit=audit)
 
 
 def _replaying(recording: Path) -> Daemon:
@@ -59,5 +62,4 @@ def _replaying(recording: Path) -> Daemon:
     backend = ReplayBackend(recording)
     result = backend.probe()
     opened = Opened(backends=(backend,), unopened=(), results=(result,))
-    scope = user_scope()
-    return Daemon(scope.name, scope.sources, find_gpus=lambda: opened)
+    return Daemon(looking_scope(), find_gpus=lambda: opened)

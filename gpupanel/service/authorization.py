@@ -8,7 +8,7 @@ tighten what the machine mandates, and only for that user's own programs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -80,22 +80,35 @@ RULES: Mapping[str, Rule] = {
 """One row for each method of the protocol."""
 
 
-def offered(methods: Mapping[str, Method], peer: Peer) -> dict[str, Method]:
+Denied = Callable[[Peer, str], None]
+"""Told who asked for which method and may not."""
+
+
+def offered(
+    methods: Mapping[str, Method], peer: Peer, on_denied: Denied = lambda *_: None
+) -> dict[str, Method]:
     """The same methods as ``peer`` may call them; those that it may not refuse by themselves.
 
     Raises:
         KeyError: A method has no rule.
     """
     return {
-        name: partial(_call, name, RULES[name], method, peer) for name, method in methods.items()
+        name: partial(_call, name, RULES[name], method, peer, on_denied)
+        for name, method in methods.items()
     }
 
 
 def _call(
-    name: str, rule: Rule, method: Method, peer: Peer, params: Mapping[str, Any]
+    name: str,
+    rule: Rule,
+    method: Method,
+    peer: Peer,
+    on_denied: Denied,
+    params: Mapping[str, Any],
 ) -> Mapping[str, Any]:
     if peer.endpoint not in rule.endpoints:
         doors = " or ".join(sorted(one.value for one in rule.endpoints))
+        on_denied(peer, name)
         raise RequestDenied(f"{name} is not for the {peer.endpoint.value} endpoint, but {doors}")
     if unknown := params.keys() - rule.params:
         raise ValueError(f"no parameter of it is called {min(unknown)[:80]}")

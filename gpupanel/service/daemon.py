@@ -1,7 +1,7 @@
-"""The wiring: backends to sampler, sampler to history and clients; policy files to policy.
+"""The wiring: backends to sampler, sampler to readings, detection and clients; files to policy.
 
-In user scope it is the agent of one window or command line; in system scope it will be the
-service. Nothing here draws, computes on a GPU, or writes policy.
+In user scope it is the agent of one window or command line, in system scope the service. Nothing
+here draws, computes on a GPU, or writes policy.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from gpupanel import __version__
@@ -21,45 +20,34 @@ from gpupanel.ipc.server import Connection, Method
 from gpupanel.ipc.transport import Peer, Stream
 from gpupanel.model.errors import ProtocolError
 from gpupanel.model.event import EventRecord
-from gpupanel.model.gpu import GpuInfo, ProcessSample, Reading, Sample, Snapshot, Unavailable
+from gpupanel.model.gpu import GpuInfo, ProcessSample, Snapshot
 from gpupanel.model.hold import Hold
-from gpupanel.model.metrics import METRICS
 from gpupanel.policy.everyone import Policies
-from gpupanel.policy.sources import Sources, own_uid
-from gpupanel.sampling.history import History
-from gpupanel.sampling.ledger import HeldMinute, Ledger, set_by
 from gpupanel.sampling.sampler import Sampler
 from gpupanel.sampling.store import Store
 from gpupanel.sampling.transitions import Transitions
+from gpupanel.service.audit.log import Audit
 from gpupanel.service.authorization import offered
-from gpupanel.service.judging import Judging
-from gpupanel.service.memory import Memory
-from gpupanel.service.objections import Objectors
+from gpupanel.service.capping import Capping
+from gpupanel.service.chronicle import Chronicle
+from gpupanel.service.readings import INTERVAL_S, SLACK_S, Readings
+from gpupanel.service.scope import Scope
 from gpupanel.service.views import View, view_of
 from gpupanel.service.watchdog import Turn
 from gpupanel.service.wishes import Wishes
 
 TOPICS = {"snapshots", "gpus", "policy", "processes", "events", "holds"}
 
-HISTORY_INTERVAL_S = 1.0
-"""The pace when nobody asks for a faster one; history has one point per second."""
-
 SHORTEST_INTERVAL_S = 0.1
 PROCESS_INTERVAL_S = 1.0
-LEDGER_INTERVAL_S = 10.0
-"""Between two writes of the ledger; a crash loses so much of it."""
 
 SAMPLER_LIMIT_S = 20.0
 """A driver that resets its card may keep one reading this long, not longer."""
 
 LONGEST_NOTE = 200
-SLACK_S = 0.05
-"""A tick that comes this much early is the tick of its second."""
 
 PRIMING_S = 0.1
 """Utilization is a difference: the first tick waits for something to subtract from."""
-
-GAP = Unavailable("no reading then")
 
 
 class Daemon:
@@ -70,70 +58,57 @@ class Daemon:
 
     def __init__(
         self,
-        scope: str,
-        sources: Sources,
+        scope: Scope,
         store: Store | None = None,
         find_gpus: Callable[[], Opened] = open_backends,
-        objections_file: Path | None = None,
-        users_dir: Path | None = None,
+        audit: Audit | None = None,
     ) -> None:
         """Open nothing yet.
 
         Args:
-            scope: ``user`` or ``system``.
-            sources: Where policy is read from.
+            scope: Where to read and write, and on whom to act.
             store: Remembers on disk; None forgets at the end.
             find_gpus: Opens the driver stacks, or a recording in their place.
-            objections_file: Remembers which programs do not mine; None forgets at the end.
-            users_dir: In the service, what each user said, instead: that, and wishes.
+            audit: The log of what is decided and done; None keeps none.
         """
         self._scope = scope
-        self._policies = Policies(sources, users_dir)
-        self._wishes = Wishes(self._policies, self._on_wish) if users_dir else None
-        self._holds: tuple[Hold, ...] = ()
-        self._store = store
+        self._policies = Policies(scope.sources, scope.users_dir)
+        self._wishes = Wishes(self._policies, self._on_wish) if scope.users_dir else None
+        self._chronicle = Chronicle(audit)
         self._find_gpus = find_gpus
         self._transitions = Transitions()
-        self._ledger = Ledger()
-        self._next_process_look_s = 0.0
-        self._next_memory_s = 0.0
-        self._next_ledger_s = 0.0
-        self._memory = Memory(store.path if store else None)
-        self._judging = Judging(
-            self._on_event,
-            Objectors.everyone(users_dir)
-            if users_dir
-            else Objectors.only(own_uid(), objections_file),
+        self._readings = Readings(store, self._gpus_now)
+        self._capping = Capping(
+            scope, self._policies, self._chronicle, self._on_event, self._gpus_now
         )
+        self._holds: tuple[Hold, ...] = ()
+        self._next_process_look_s = 0.0
         self._sampler_turn = Turn("sampler", SAMPLER_LIMIT_S)
-        self.turns = (self._sampler_turn, self._judging.turn)
+        self.turns = (self._sampler_turn, self._capping.turn)
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._history = History()
-        self._unix_offset_s = 0.0
         self._connections: list[Connection] = []
         self._methods: Mapping[str, Method] = {
             "hello": self._hello,
             "gpus": self._gpus,
-            "history": self._history_of,
-            "limits": self._limits,
             "note": self._note,
-            **self._memory.methods,
             "sleep": self._sleep,
+            **self._readings.methods,
         }
 
-    def start(self, on_turn: Callable[[], None] = lambda: None) -> None:
-        """Look for GPUs, read the policy, begin to sample.
+    def start(self, beat: Callable[[], None] = lambda: None) -> None:
+        """Look for GPUs, read the policy, begin to sample, to judge and to hold.
 
         Args:
-            on_turn: Called at every turn of the sampler.
+            beat: Called at every turn of the thread that holds.
         """
-        self._on_turn = on_turn
+        self._beat = beat
+        self._chronicle.began(self._scope.name, __version__)
         self._policies.load()
-        self._judging.obey(self._policies.general, self._policies.of)
+        self._chronicle.policy(self._policies.general, None)
         self._sampler = Sampler(self._find_gpus())
         self._told_gpus = self._gpus({})
-        self._judging.start()
+        self._capping.start(beat)
         self._thread = threading.Thread(target=self._sample, name="sampler")
         self._thread.start()
 
@@ -148,12 +123,13 @@ class Daemon:
 
     def read_policy(self) -> None:
         """Read every source anew and tell who watches; any thread may call."""
+        before = self._policies.general
         self._policies.load()
-        self._judging.obey(self._policies.general, self._policies.of)
-        with self._lock:
-            connections = tuple(self._connections)
-        self._tell_policy(connections)
-        text = f"the policy was read anew: {self._policies.general.state.value}"
+        now = self._policies.general
+        self._capping.obey()
+        self._chronicle.policy(now, before)
+        self._tell_policy(self._clients())
+        text = f"the policy was read anew: {now.state.value}"
         self._on_event(EventRecord(time.time(), None, "policy", text))
 
     def summary(self) -> str:
@@ -162,103 +138,82 @@ class Daemon:
         return f"policy {state}, {count} GPU{'' if count == 1 else 's'}"
 
     def stop(self) -> None:
-        """End sampling and judging; returns when the threads have."""
+        """End everything, and let everybody go; returns when the threads have ended."""
         self._stop.set()
         self._thread.join()
-        self._judging.stop()
+        self._capping.stop()
+        self._chronicle.ended()
+
+    def _clients(self) -> tuple[Connection, ...]:
+        with self._lock:
+            return tuple(self._connections)
+
+    def _gpus_now(self) -> tuple[GpuInfo, ...]:
+        return self._sampler.gpus()
 
     def _sample(self) -> None:
         self._stop.wait(PRIMING_S)
-        self._restore_ledger()
+        self._readings.restore()
         self._sampler.watch(self._on_event)
-        self._sampler.run(self._stop, HISTORY_INTERVAL_S, self._on_snapshot)
+        self._sampler.run(self._stop, INTERVAL_S, self._on_snapshot)
         self._sampler.close()
-        if self._store:
-            self._store.close(self._ledger.drain())
-
-    def _restore_ledger(self) -> None:
-        """What held the cards before this daemon was started is still true of the last day."""
-        unix_s, monotonic_s = time.time(), time.monotonic()
-        kept = self._memory.held_minutes(unix_s) if self._store else []
-        with self._lock:
-            self._ledger.restore(kept, unix_s, monotonic_s)
+        self._readings.close()
 
     def _on_snapshot(self, snapshot: Snapshot) -> None:
-        with self._lock:
-            self._history.append(snapshot)
-            self._ledger.append(snapshot, set_by(snapshot))
-            self._unix_offset_s = snapshot.time_unix_s - snapshot.time_monotonic_s
-            connections = tuple(self._connections)
-        for connection in connections:
-            connection.publish("snapshots", "snapshot", {"snapshot": snapshot.as_json()})
-        self._remember(snapshot)
+        clients = self._clients()
+        for client in clients:
+            client.publish("snapshots", "snapshot", {"snapshot": snapshot.as_json()})
+        self._readings.append(snapshot)
         for event in self._transitions.events(snapshot):
             self._on_event(event)
-        self._look_at_processes(connections, snapshot)
-        self._tell_news(connections)
-        self._sampler.set_interval_s(_pace_s(connections))
+        self._look_at_processes(clients, snapshot)
+        self._tell_holds(clients)
+        self._tell_news(clients)
+        self._sampler.set_interval_s(_pace_s(clients))
         self._sampler_turn.take()
-        self._on_turn()
-
-    def _remember(self, snapshot: Snapshot) -> None:
-        """On disk, one snapshot a second however fast somebody watches."""
-        now_s = snapshot.time_monotonic_s
-        if not self._store or now_s < self._next_memory_s:
-            return
-        self._next_memory_s = now_s + HISTORY_INTERVAL_S - SLACK_S
-        held: Sequence[HeldMinute] = ()
-        if now_s >= self._next_ledger_s:
-            self._next_ledger_s = now_s + LEDGER_INTERVAL_S - SLACK_S
-            held = self._ledger.drain()
-        self._store.append(snapshot, held)
+        if not self._capping.is_holding:
+            self._beat()
 
     def _on_event(self, event: EventRecord) -> None:
-        if self._store:
-            self._store.add_event(event)
-        with self._lock:
-            connections = tuple(self._connections)
-        for connection in connections:
-            if self._view(connection.peer).shows_event(event.kind):
-                connection.publish("events", "event", {"event": event.as_json()})
+        self._readings.add_event(event)
+        for client in self._clients():
+            if self._view(client.peer).shows_event(event.kind):
+                client.publish("events", "event", {"event": event.as_json()})
 
-    def _look_at_processes(self, connections: tuple[Connection, ...], snapshot: Snapshot) -> None:
+    def _look_at_processes(self, clients: Sequence[Connection], snapshot: Snapshot) -> None:
         """Looking at every process costs something: once a second while asked, else seldom."""
         now_s = snapshot.time_monotonic_s
-        wanted = any(each.shortest_interval_s("processes") is not None for each in connections)
-        to_judge = self._judging.is_due(now_s, SLACK_S)
+        wanted = any(each.shortest_interval_s("processes") is not None for each in clients)
+        to_judge = self._capping.is_due(now_s, SLACK_S)
         if not to_judge and (not wanted or now_s < self._next_process_look_s):
             return
         self._next_process_look_s = now_s + PROCESS_INTERVAL_S - SLACK_S
         processes, hidden = self._sampler.processes()
         if to_judge:
-            self._judging.offer(processes, snapshot)
+            self._capping.offer(processes, snapshot)
         if wanted:
-            self._tell_processes(connections, self._judging.judged(processes), hidden)
+            self._tell_processes(clients, self._capping.judged(processes), hidden)
 
     def _tell_processes(
         self,
-        connections: tuple[Connection, ...],
+        clients: Sequence[Connection],
         processes: Sequence[ProcessSample],
         hidden: Sequence[str],
     ) -> None:
-        problem = self._judging.objectors.problem
-        why = [*hidden, problem] if problem else list(hidden)
-        for connection in connections:
-            if connection.shortest_interval_s("processes") is not None:
-                shown, others = self._view(connection.peer).processes(processes)
+        why = (*hidden, *self._capping.problems)
+        for client in clients:
+            if client.shortest_interval_s("processes") is not None:
+                shown, others = self._view(client.peer).processes(processes)
                 told = {"processes": [one.as_json() for one in shown], "hidden": [*why, *others]}
-                connection.publish("processes", "processes", told)
+                client.publish("processes", "processes", told)
 
-    def tell_holds(self, holds: Sequence[Hold]) -> None:
-        """What is done to miners is new."""
-        self._holds = tuple(holds)
-        with self._lock:
-            connections = tuple(self._connections)
-        for connection in connections:
-            connection.publish("holds", "holds", self._holds_for(connection.peer))
-
-    def _holds_for(self, peer: Peer) -> Mapping[str, Any]:
-        return {"holds": [one.as_json() for one in self._view(peer).holds(self._holds)]}
+    def _tell_holds(self, clients: Sequence[Connection]) -> None:
+        """What is done to miners, while something is, and when that ended."""
+        before, self._holds = self._holds, self._capping.holds()
+        if self._holds != before:
+            for client in clients:
+                shown = self._view(client.peer).holds(self._holds)
+                client.publish("holds", "holds", {"holds": [one.as_json() for one in shown]})
 
     def _view(self, peer: Peer) -> View:
         return view_of(peer, self._policies.imposed_on)
@@ -268,11 +223,10 @@ class Daemon:
         personal: dict[str, Method] = {
             "policy": lambda params: self._policies.of(peer.uid).as_json(),
             "events": lambda params: self._events(self._view(peer), params),
-            "holds": lambda params: self._holds_for(peer),
-            **self._judging.methods_for(peer, lambda: self._view(peer)),
+            **self._capping.methods_for(peer, lambda: self._view(peer)),
             **(self._wishes.methods_for(peer) if self._wishes else {}),
         }
-        return offered({**self._methods, **personal}, peer)
+        return offered({**self._methods, **personal}, peer, self._chronicle.denied)
 
     def _events(self, view: View, params: Mapping[str, Any]) -> Mapping[str, Any]:
         answer = self._methods["events"](params)
@@ -281,23 +235,21 @@ class Daemon:
 
     def _on_wish(self, uid: int) -> None:
         """A user wishes something else: it is in force, and told to him."""
-        self._judging.obey(self._policies.general, self._policies.of)
-        with self._lock:
-            connections = [one for one in self._connections if one.peer.uid == uid]
-        self._tell_policy(connections)
+        self._capping.obey()
+        self._tell_policy([one for one in self._clients() if one.peer.uid == uid])
 
-    def _tell_policy(self, connections: Sequence[Connection]) -> None:
-        for connection in connections:
-            policy = self._policies.of(connection.peer.uid).as_json()
-            connection.publish("policy", "policy", {"policy": policy})
+    def _tell_policy(self, clients: Sequence[Connection]) -> None:
+        for client in clients:
+            policy = self._policies.of(client.peer.uid).as_json()
+            client.publish("policy", "policy", {"policy": policy})
 
-    def _tell_news(self, connections: tuple[Connection, ...]) -> None:
+    def _tell_news(self, clients: Sequence[Connection]) -> None:
         """GPUs that came or went, and policy that changed."""
         gpus = self._gpus({})
         if gpus != self._told_gpus:
             self._told_gpus = gpus
-            for connection in connections:
-                connection.publish("gpus", "gpus", gpus)
+            for client in clients:
+                client.publish("gpus", "gpus", gpus)
         if self._policies.changed():
             self.read_policy()
 
@@ -310,40 +262,18 @@ class Daemon:
         return {
             "protocol": protocol.PROTOCOL_VERSION,
             "version": __version__,
-            "scope": self._scope,
+            "scope": self._scope.name,
         }
 
     def _gpus(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         del params
         results = list(self._sampler.probe_results())
-        if self._store and self._store.problem:
-            results.append(ProbeResult("history", ProbeState.FAILED, self._store.problem))
+        if self._readings.problem:
+            results.append(ProbeResult("history", ProbeState.FAILED, self._readings.problem))
         return {
             "gpus": [gpu.as_json() for gpu in self._sampler.gpus()],
             "backends": [result.as_json() for result in results],
         }
-
-    def _history_of(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        seconds = float(params["seconds"])
-        if not 0 < seconds <= 3600:
-            raise ValueError("seconds is more than 0, at most 3600")
-        with self._lock:
-            snapshots = _recent(self._history, self._sampler.gpus(), seconds, self._unix_offset_s)
-        return {"snapshots": [snapshot.as_json() for snapshot in snapshots]}
-
-    def _limits(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What held each GPU's clocks down in the last minute, hour and day."""
-        del params
-        with self._lock:
-            return {
-                "limits": {
-                    gpu.id: {
-                        span: account.as_json()
-                        for span, account in self._ledger.accounts(gpu.id).items()
-                    }
-                    for gpu in self._sampler.gpus()
-                }
-            }
 
     def _note(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """A run of the client's began or ended; on the time axis it explains the readings."""
@@ -362,28 +292,8 @@ class Daemon:
         return {"sleep": {gpu_id: record.as_json() for gpu_id, record in records.items()}}
 
 
-def _pace_s(connections: tuple[Connection, ...]) -> float:
+def _pace_s(clients: Sequence[Connection]) -> float:
     """As fast as the most eager client wants, and never slower than history needs."""
-    wanted = [connection.shortest_interval_s("snapshots") for connection in connections]
-    fastest = min((s for s in wanted if s is not None), default=HISTORY_INTERVAL_S)
-    return min(HISTORY_INTERVAL_S, max(SHORTEST_INTERVAL_S, fastest))
-
-
-def _recent(
-    history: History, gpus: Sequence[GpuInfo], seconds: float, unix_offset_s: float
-) -> list[Snapshot]:
-    """The history of all GPUs as snapshots, oldest first; a gap says that it is one."""
-    samples: dict[float, list[Sample]] = {}
-    for gpu in gpus:
-        readings: dict[float, dict[str, Reading]] = {}
-        for metric in METRICS:
-            for point in history.series(gpu.id, metric.key, seconds):
-                at = readings.setdefault(point.time_monotonic_s, {})
-                at[metric.key] = GAP if point.mean is None else point.mean
-        for time_s, by_key in readings.items():
-            complete = {metric.key: by_key.get(metric.key, GAP) for metric in METRICS}
-            samples.setdefault(time_s, []).append(Sample(gpu.id, complete))
-    return [
-        Snapshot(time_s + unix_offset_s, time_s, tuple(samples[time_s]))
-        for time_s in sorted(samples)
-    ]
+    wanted = [client.shortest_interval_s("snapshots") for client in clients]
+    fastest = min((s for s in wanted if s is not None), default=INTERVAL_S)
+    return min(INTERVAL_S, max(SHORTEST_INTERVAL_S, fastest))

@@ -13,22 +13,20 @@ from gpupanel.enforcement.target import Target, offender_from_json, target_from_
 from gpupanel.model.gpu import GpuId, GpuInfo, ProcessSample, Unavailable
 from gpupanel.model.verdict import ProcessClass, Standing, Verdict
 from gpupanel.policy.offender import Offender, treat
-from gpupanel.policy.resolve import EffectivePolicy
+from gpupanel.service.judging import Facts, PolicyOf
 
 _GUESTS = frozenset({ProcessClass.GAMING, ProcessClass.AI, ProcessClass.RENDERING})
 _AT_WORK_PERCENT = 5.0
 
-Facts = Callable[[Key], ProcessFacts | None]
-
 
 class Enforcing:
-    """Belongs to the detection thread, but for ``obey``."""
+    """Belongs to the detection thread."""
 
     def __init__(
         self,
         enforcer: Enforcer,
         gpus: Callable[[], Sequence[GpuInfo]],
-        policy_for: Callable[[int | None], EffectivePolicy],
+        policy_for: PolicyOf,
         own_uid: int | None,
     ) -> None:
         """Hold nobody yet.
@@ -46,10 +44,14 @@ class Enforcing:
 
     def judged(
         self, samples: Sequence[ProcessSample], verdicts: Mapping[Key, Verdict], facts: Facts
-    ) -> None:
-        """Hand a round of verdicts to the enforcer, with what policy says about each."""
-        users = _users(samples)
-        guests = _guests(samples, verdicts)
+    ) -> list[Key]:
+        """Hand a round of verdicts to the enforcer, with what policy says about each.
+
+        Returns:
+            Those that something is done about, or would be.
+        """
+        users = by_process(samples)
+        beside = guests(samples, verdicts)
         targets, cleared = [], []
         for key, verdict in verdicts.items():
             known = facts(key) if verdict.standing is Standing.MINING else None
@@ -57,15 +59,19 @@ class Enforcing:
                 cleared.append(key)
             elif self._may_hold(known):
                 own = users[key]
-                targets.append(self._target(own, verdict, known, guests))
+                targets.append(self._target(own, verdict, known, beside))
         wanted = [one for one in targets if one.treatment.would != "observe"]
         cleared += [one.process for one in targets if one.treatment.would == "observe"]
         self._enforcer.plan(Plan(wanted, cleared))
+        return [one.process for one in wanted]
 
-    def carry_on(self, resume: Mapping[str, Any]) -> None:
+    def carry_on(self, resume: Mapping[str, Any]) -> int:
         """Hold again what an earlier daemon held, if policy still says so; before the start.
 
         What is damaged in ``resume`` is left to detection.
+
+        Returns:
+            How many processes.
         """
         targets = []
         try:
@@ -75,10 +81,11 @@ class Enforcing:
                 targets.append(target_from_json(document, offender, treatment))
             share = resume["share"]
         except (KeyError, TypeError, ValueError):
-            return
+            return 0
         wanted = [one for one in targets if one.acts]
         if wanted:
             self._enforcer.carry_on(wanted, share)
+        return len(wanted)
 
     def _may_hold(self, facts: ProcessFacts) -> bool:
         """Never the first process, nor ourselves and what we started."""
@@ -98,7 +105,7 @@ class Enforcing:
         offender = Offender(
             executable_sha256=facts.content_sha256,
             trusted_path=program.path if program.is_trusted and facts.script is None else None,
-            gpus=tuple(self._names(gpu) for gpu in sorted(gpus)),
+            gpus=tuple(names_of(one, self._gpus()) for one in sorted(gpus)),
             beside_guest=not gpus.isdisjoint(guests),
         )
         first = samples[0]
@@ -108,20 +115,22 @@ class Enforcing:
             by_arguments=facts.script is not None, may_release=verdict.may_object,
         )  # fmt: skip
 
-    def _names(self, gpu_id: GpuId) -> tuple[str, ...]:
-        """What policy may call a GPU."""
-        address = next((one.pci_bus_id for one in self._gpus() if one.id == gpu_id), None)
-        return (gpu_id, address) if address else (gpu_id,)
+
+def names_of(gpu_id: GpuId, gpus: Sequence[GpuInfo]) -> tuple[str, ...]:
+    """What policy may call a GPU: its id, its PCI address."""
+    address = next((one.pci_bus_id for one in gpus if one.id == gpu_id), None)
+    return (gpu_id, address) if address else (gpu_id,)
 
 
-def _users(samples: Sequence[ProcessSample]) -> dict[Key, list[ProcessSample]]:
-    by_process: dict[Key, list[ProcessSample]] = {}
+def by_process(samples: Sequence[ProcessSample]) -> dict[Key, list[ProcessSample]]:
+    """One process uses several GPUs, and has a sample for each."""
+    found: dict[Key, list[ProcessSample]] = {}
     for sample in samples:
-        by_process.setdefault((sample.pid, sample.started), []).append(sample)
-    return by_process
+        found.setdefault((sample.pid, sample.started), []).append(sample)
+    return found
 
 
-def _guests(samples: Sequence[ProcessSample], verdicts: Mapping[Key, Verdict]) -> frozenset[GpuId]:
+def guests(samples: Sequence[ProcessSample], verdicts: Mapping[Key, Verdict]) -> frozenset[GpuId]:
     """GPUs on which somebody plays, trains or renders now."""
     return frozenset(
         one.gpu_id

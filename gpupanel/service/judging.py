@@ -9,12 +9,13 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from gpupanel.detection.detector import Detector, Key, Reader
 from gpupanel.detection.own import OwnLoads
+from gpupanel.detection.reading.facts import ProcessFacts
 from gpupanel.detection.reading.proc_reader import ProcReader
 from gpupanel.detection.reading.psutil_reader import PsutilReader
 from gpupanel.detection.signatures import built_in
@@ -36,6 +37,13 @@ INTERVAL_S = 3.0
 
 PolicyOf = Callable[[int | None], EffectivePolicy]
 """What is in force for one user."""
+
+Facts = Callable[[Key], ProcessFacts | None]
+OnJudged = Callable[[Sequence[ProcessSample], Mapping[Key, Verdict], Facts], None]
+"""Takes who uses the GPUs, what is thought of each, and the way to what was read of them."""
+
+OnExcused = Callable[[int | None, str, Collection[Key]], None]
+"""Takes the user, the program's content, and that user's processes of it."""
 
 LIMIT_S = 60.0
 """Between two looks on a machine that is well, whatever its disks do."""
@@ -65,6 +73,8 @@ class Judging:
         objectors: Objectors | None = None,
         spawner: int | None = None,
         reader: Reader | None = None,
+        on_judged: OnJudged | None = None,
+        on_excused: OnExcused | None = None,
     ) -> None:
         """Look at nothing yet.
 
@@ -73,12 +83,20 @@ class Judging:
             objectors: Whose word counts and is kept; None for this user's, until the end.
             spawner: Whose children may be declared; None for this process's parent.
             reader: The way to the facts; None for that of this system.
+            on_judged: Given each round of verdicts, on the detection thread.
+            on_excused: Told what a user has just excused, on the client's thread.
         """
         known = built_in()
         self._reader = reader or _reader_here()
-        self._own = OwnLoads(os.getppid() if spawner is None else spawner, self._reader.parent)
+        self._own = OwnLoads(
+            os.getppid() if spawner is None else spawner,
+            self._reader.parent,
+            self._reader.environment,
+        )
         self._detector = Detector(self._reader, known, self._own)
         self._on_event = on_event
+        self._on_judged = on_judged
+        self._on_excused = on_excused
         self.objectors = objectors or Objectors.only(own_uid(), None)
         self._verdicts: Mapping[Key, Verdict] = {}
         self._uids: Mapping[Key, int | None] = {}
@@ -179,6 +197,9 @@ class Judging:
                 name = "".join(letter if letter.isprintable() else "?" for letter in sample.name)
                 text = f"{name} (pid {sample.pid}) {told}: {_strongest(verdict)}"
                 self._on_event(EventRecord(now_unix_s, sample.gpu_id, "mining", text))
+        if self._on_judged is not None:
+            self._on_judged(seen.samples, self._verdicts, self._detector.facts)
+        self._detector.read_on()
 
     def _take_policy(self) -> None:
         policy, self._policy = self._policy, None
@@ -221,7 +242,18 @@ class Judging:
                 "(mining.allow_user_verdicts), or its file could not be read"
             )
         self.objectors.add(peer.uid, verdict.content_sha256)
+        if self._on_excused is not None:
+            program = verdict.content_sha256
+            self._on_excused(peer.uid, program, self._running(peer.uid, program))
         return {}
+
+    def _running(self, uid: int | None, content_sha256: str) -> set[Key]:
+        """A user's processes of one program."""
+        return {
+            key
+            for key, verdict in self._verdicts.items()
+            if verdict.content_sha256 == content_sha256 and self._uids.get(key) == uid
+        }
 
     def _declare(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         workload = WORKLOAD_BY_NAME.get(str(params["workload"]))

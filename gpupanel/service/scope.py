@@ -6,11 +6,12 @@ home, no environment, no XDG, because whoever controls those must not steer the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpupanel import paths
 from gpupanel.policy.sources import Sources, own_uid
+from gpupanel.service.objections import Objectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +22,10 @@ class Scope:
         name: ``user`` or ``system``; clients are told.
         sources: Where policy is read from.
         history_file: The database of readings, energy and events.
-        objections_file: The programs of which the user said that they do not mine; None where
-            ``users_dir`` is.
-        users_dir: What each user said to the service, in files of its own; None for a user's.
-        journal_file: What is held now, for whoever lets go of it after a crash.
+        objections_file: The programs of which this user said that they do not mine; None forgets.
+        users_dir: In the service instead: what each user said, that and wishes.
+        journal_file: What is held now, for whoever lets go of it after a crash; None holds nobody.
+        verdicts_files: Who mined, older and newer, for replays of policy; None keeps nobody.
         acts_on_uid: Only processes of this user are held; None for everybody's, or where the
             system has no such numbers.
     """
@@ -32,10 +33,17 @@ class Scope:
     name: str
     sources: Sources
     history_file: Path
-    objections_file: Path | None
-    users_dir: Path | None
-    journal_file: Path
-    acts_on_uid: int | None
+    objections_file: Path | None = None
+    users_dir: Path | None = None
+    journal_file: Path | None = None
+    verdicts_files: tuple[Path, Path] | None = None
+    acts_on_uid: int | None = None
+
+    def objectors(self) -> Objectors:
+        """Whose word on their own programs counts."""
+        if self.users_dir is not None:
+            return Objectors.everyone(self.users_dir)
+        return Objectors.only(own_uid(), self.objections_file)
 
 
 def user_scope() -> Scope:
@@ -44,11 +52,16 @@ def user_scope() -> Scope:
         "user",
         Sources.installed(),
         paths.user_history_file(),
-        paths.user_objections_file(),
-        None,
-        paths.user_journal_file(),
-        own_uid(),
+        objections_file=paths.user_objections_file(),
+        journal_file=paths.user_journal_file(),
+        verdicts_files=paths.user_verdicts_files(),
+        acts_on_uid=own_uid(),
     )
+
+
+def looking_scope() -> Scope:
+    """The same for one command, or a recording: another daemon of the user may hold."""
+    return replace(user_scope(), journal_file=None, verdicts_files=None)
 
 
 def system_scope() -> Scope:
@@ -58,8 +71,7 @@ def system_scope() -> Scope:
         "system",
         Sources.of_machine(),
         state_dir / "history.db",
-        None,
-        state_dir / "users",
-        paths.machine_journal_file(),
-        None,
+        users_dir=state_dir / "users",
+        journal_file=paths.machine_journal_file(),
+        verdicts_files=paths.machine_verdicts_files(),
     )

@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from queue import SimpleQueue
 
+from gpupanel import paths
 from gpupanel.ipc.listening import Door, Listener
 from gpupanel.model.errors import EndpointFailed
 from gpupanel.sampling.store import Store
+from gpupanel.service.audit.log import Audit, mirror_here
 from gpupanel.service.daemon import Daemon
 from gpupanel.service.overseer import Order, Overseer
 from gpupanel.service.scope import system_scope
@@ -26,7 +28,8 @@ def run(overseer: Overseer, orders: SimpleQueue[Order]) -> int:
     faulthandler.enable()
     scope = system_scope()
     store = Store(scope.history_file)
-    daemon = Daemon(scope.name, scope.sources, store, users_dir=scope.users_dir)
+    audit = Audit(paths.machine_log_dir(), mirror_here())
+    daemon = Daemon(scope, store, audit=audit)
     try:
         serve(daemon, lambda: Listener(_doors(), daemon.serve), orders, overseer)
     except EndpointFailed as reason:
@@ -70,7 +73,6 @@ if sys.platform == "win32":
         return named_pipe.open_doors()
 
 else:
-    from gpupanel import paths
     from gpupanel.ipc import unix_socket
 
     def _doors() -> Sequence[Door]:

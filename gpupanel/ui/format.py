@@ -22,6 +22,9 @@ NARROW_SPACE = "\u202f"
 _SPACE = "\u00a0"
 
 GIB = 2.0**30
+_CLOSE, _NEARLY = 0.99, 0.999
+"""So close to 0 or 1 a probability has a digit more, and closer yet only that is told."""
+
 DAY_S = 86400
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 _RATE_UNITS = {
@@ -127,6 +130,21 @@ def figure(value: float, unit: str, locale: QLocale | None = None) -> str:
 def percent(value: float, locale: QLocale | None = None) -> str:
     """A share of a hundred: ``50 %``."""
     return str(Quantity(number(value, 0, locale), "%"))
+
+
+def probability(value: float, locale: QLocale | None = None) -> str:
+    """Of 1, as a share of a hundred that only what is certain fills: ``97 %``, ``> 99.9 %``."""
+    if value in (0.0, 1.0):
+        return percent(100 * value, locale)
+    if value > _NEARLY:
+        return f">{_SPACE}{Quantity(number(100 * _NEARLY, 1, locale), '%')}"
+    if value < 1 - _NEARLY:
+        return f"<{_SPACE}{Quantity(number(100 * (1 - _NEARLY), 1, locale), '%')}"
+    if value >= _CLOSE:
+        return str(Quantity(number(math.floor(1000 * value) / 10, 1, locale), "%"))
+    if value < 1 - _CLOSE:
+        return str(Quantity(number(math.ceil(1000 * value) / 10, 1, locale), "%"))
+    return percent(100 * value, locale)
 
 
 def duration(seconds: float) -> str:

@@ -16,8 +16,11 @@ _gpupanelctl() {
     "policy explain") call="policy explain" at=2 ;;
     "policy diff") call="policy diff" at=2 ;;
     "policy simulate") call="policy simulate" at=2 ;;
+    "audit verify") call="audit verify" at=2 ;;
+    "audit show") call="audit show" at=2 ;;
+    "audit export") call="audit export" at=2 ;;
     esac
-    if ((COMP_CWORD <= 1)); then words="gpus sample processes history stress policy status doctor"
+    if ((COMP_CWORD <= 1)); then words="gpus sample processes history stress policy status audit doctor"
     else
         if ((COMP_CWORD == at)); then call=${call%% *}; fi
         case "$call $before" in
@@ -47,6 +50,15 @@ _gpupanelctl() {
         "policy show --policy") words="" ;;
         "policy explain --policy") words="" ;;
         "policy simulate --verdicts") words="" ;;
+        "audit verify --since") words="" ;;
+        "audit verify --folder") words="" ;;
+        "audit show --event") words="service.started service.stopped service.crash_restored policy.loaded policy.rejected policy.stale policy.closed policy.removed policy.loosened policy.insecure_file hold.applied hold.changed hold.released hold.failed hold.would verdict.changed objection.added auth.denied ipc.limit_hit audit.rotated audit.gap clock.rollback restore.applied" ;;
+        "audit show --last") words="" ;;
+        "audit show --since") words="" ;;
+        "audit show --folder") words="" ;;
+        "audit export --format") words="jsonl ecs cef csv" ;;
+        "audit export --since") words="" ;;
+        "audit export --folder") words="" ;;
         *)
             case "$call" in
             "gpus") words="-h --help --json" ;;
@@ -67,6 +79,10 @@ _gpupanelctl() {
             "policy diff") words="-h --help --json" ;;
             "policy simulate") words="-h --help --verdicts --json" ;;
             "status") words="-h --help --json --check" ;;
+            "audit") words="verify show export -h --help" ;;
+            "audit verify") words="-h --help --against-journal --since --json --user --folder" ;;
+            "audit show") words="-h --help --event --last --json --since --user --folder" ;;
+            "audit export") words="-h --help --format --since --user --folder" ;;
             "doctor") words="-h --help --json" ;;
             esac ;;
         esac

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpupanel.backends.linux.proc import Identity
-from gpupanel.backends.nvidia.nvml_processes import _Use, entries_of, stride_of, utilization_of
+from gpupanel.backends.nvidia.nvml_processes import entries_of, stride_of, utilization_of
+from gpupanel.backends.nvidia.nvml_use import Use
 from gpupanel.backends.nvml import NvmlBackend
 from gpupanel.model.gpu import ProcessKind, ProcessSample, Unavailable
 from tests.backends import nvml_double
@@ -134,17 +135,15 @@ def test_any_bytes_are_entries_or_nothing(memory: bytes, count: int) -> None:
     assert len(entries_of(memory, count, stride)) <= len(memory) // stride
 
 
-@given(st.lists(st.builds(_Use, st.integers(0, 5), st.integers(0, 10),
+@given(st.lists(st.builds(Use, st.integers(0, 5), st.integers(0, 10),
                           st.tuples(*[st.integers(0, 2**32 - 1)] * 4))))  # fmt: skip
-def test_use_is_a_share(uses: list[_Use]) -> None:
+def test_use_is_a_share(uses: list[Use]) -> None:
     for pid, engines in utilization_of(uses, {1, 2}, 3).items():
         assert pid in {1, 2}
         assert all(0 <= percent <= 100 for percent in engines.values())
 
 
 def test_use_from_before_the_window_does_not_count() -> None:
-    uses = [
-        _Use(1, time_us, (percent, 0, 0, 0)) for time_us, percent in ((5, 90), (6, 90), (7, 40))
-    ]
+    uses = [Use(1, time_us, (percent, 0, 0, 0)) for time_us, percent in ((5, 90), (6, 90), (7, 40))]
     assert utilization_of(uses, {1}, 6) == {1: {"sm": 40, "mem": 0, "enc": 0, "dec": 0}}
     assert utilization_of(uses, {1}, 7) == {}

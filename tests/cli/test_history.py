@@ -4,16 +4,21 @@ import csv
 import io
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from gpupanel import paths
+from gpupanel.cli import history
 from gpupanel.cli.main import main
+from gpupanel.cli.remembered import ServiceMemory
+from gpupanel.model.event import EventRecord
 from gpupanel.model.gpu import Sample, Snapshot
 from gpupanel.sampling.store import Store
+from gpupanel.service.memory import MOST_EVENTS, Memory
 
 Out = pytest.CaptureFixture[str]
 
@@ -116,3 +121,34 @@ def test_wrong_usage_is_told(arguments: list[str], capsys: Out) -> None:
 def test_time_that_runs_backwards_is_wrong_usage(capsys: Out) -> None:
     assert main(["history", "energy", "--since", "1h", "--until", "2h"]) == 2
     assert "--since must be before --until" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("export",), ("export", "--format", "json", "--since", "4h"), ("energy", "--json")],
+    ids=" ".join,
+)
+def test_the_service_tells_the_same_as_the_file(
+    database: Path,
+    start_s: float,
+    capsys: Out,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+) -> None:
+    store = Store(database)
+    for number in range(MOST_EVENTS + 9):
+        store.add_event(EventRecord(start_s + 3 * number, "GPU-1", "clock", str(number)))
+    store.close()
+    until = ["--until", datetime.fromtimestamp(start_s + 9000).isoformat()]
+    assert main(["history", *command, *until]) == 0
+    of_file = capsys.readouterr().out
+    methods = Memory(database).methods
+
+    @contextmanager
+    def service() -> Iterator[ServiceMemory]:
+        yield ServiceMemory(lambda method, params: methods[method](params))
+
+    monkeypatch.setattr(history, "_source", service)
+    assert main(["history", *command, *until]) == 0
+    of_service = capsys.readouterr().out
+    assert of_service == of_file

@@ -178,6 +178,30 @@ def test_simulate_tells_who_would_have_lost_what(
     }  # fmt: skip
 
 
+def test_simulate_replays_what_was_kept_the_services_before_the_users(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, user = (tmp_path / name / "v.jsonl" for name in ("service", "user"))
+    for name, newer in (("machine", service), ("user", user)):
+        files = newer.with_name("v.1.jsonl"), newer
+        monkeypatch.setattr(f"gpupanel.paths.{name}_verdicts_files", lambda files=files: files)
+    file = str(put(tmp_path, "p.toml", CAP.format(50)))
+    assert call("simulate", file) == 0
+    assert capsys.readouterr().out == "nothing was recorded\n"
+    user.parent.mkdir()
+    verdicts(tmp_path, "/home/al/users").rename(user)
+    assert call("simulate", file) == 0
+    out, err = capsys.readouterr()
+    assert "/home/al/users" in out
+    assert err == f"replaying {user}\n"
+    service.parent.mkdir()
+    verdicts(tmp_path, "/home/al/older").rename(service.with_name("v.1.jsonl"))
+    verdicts(tmp_path, "/home/al/newer").rename(service)
+    assert call("simulate", file, "--json") == 0
+    names = [one["executable"] for one in answer(capsys)["processes"]]
+    assert names == ["/home/al/older", "/home/al/newer"]
+
+
 def test_simulate_refuses_broken_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, recorded = put(tmp_path, "p.toml", CAP.format(50)), verdicts(tmp_path)
     broken = put(tmp_path, "broken.toml", CAP.format(0))

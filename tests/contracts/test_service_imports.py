@@ -22,14 +22,17 @@ from gpupanel.policy.trusted_file import Trust
 from gpupanel.sampling.store import Store
 from gpupanel.service import serving, system
 from gpupanel.service.daemon import Daemon
+from gpupanel.service.scope import Scope
 
 place = Path(sys.argv[1])
 machine = MachineSource((place / "policy.d",), Trust(own_uid() or 0, place))
-daemon = Daemon("system", Sources(machine, NoUser(), place / "state"), Store(place / "history.db"))
+sources = Sources(machine, NoUser(), place / "state")
+scope = Scope("system", sources, place / "history.db", journal_file=place / "held.jsonl")
+daemon = Daemon(scope, Store(scope.history_file))
 turned = threading.Event()
 daemon.start(turned.set)
 turned.wait()
-daemon._judging.wait_until_judged()
+daemon._capping.wait_until_judged()
 assert daemon.summary().startswith("policy managed"), daemon.summary()
 daemon.stop()
 print(*sys.modules)
@@ -39,6 +42,8 @@ LOOKS_AT_THE_ENVIRONMENT = {"environ", "environb", "getenv", "expanduser", "expa
 MAY_LOOK = {
     # What systemd set for this very process.
     "service/systemd.py",
+    # What steers a worker, beside what steers the agent that started it; the service has none.
+    "detection/own.py", "detection/reading/psutil_reader.py",
     # Processes of a user, who may steer himself.
     "ui", "cli",
 }  # fmt: skip

@@ -10,20 +10,21 @@ import random
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from gpupanel.detection.arguments import endpoints, endpoints_in_text
+from gpupanel.detection.arguments import Endpoint, endpoints, endpoints_in_text
 from gpupanel.detection.detector import Detector
 from gpupanel.detection.own import OwnLoads
 from gpupanel.detection.reading.facts import (
     Config,
     Connection,
-    Launcher,
     ProcessFacts,
     Program,
+    Relative,
 )
 from gpupanel.detection.signatures import Names, Signatures, bare_name, built_in
 from gpupanel.model.gpu import ProcessKind, ProcessSample
@@ -36,6 +37,9 @@ POOL_ADDRESS = "203.0.113.77"
 """Of a network that no host is on (RFC 5737)."""
 
 PRIVATE_PROXY = "10.0.0.5"
+
+TUNED_ON, HELD_OUT = "", "held_out_"
+"""Beginnings of the files' names: entries that weights were fitted to, and those written after."""
 
 
 def read(name: str) -> dict[str, Any]:
@@ -71,7 +75,7 @@ class Outcome:
     """What came of one entry.
 
     Attributes:
-        suspected_s: When somebody was told, from the start of the process; None for never.
+        suspected_s: When somebody was told, from the start of its work; None for never.
         capped_s: When it could have been held.
     """
 
@@ -99,6 +103,20 @@ class FakeReader:
         aged = tuple(replace(one, age_s=self.now_s) for one in self.facts.connections)
         return replace(self.facts, connections=aged)
 
+    def glance(self, pid: int, started: int) -> ProcessFacts | None:
+        facts = self.read(pid, started)
+        return facts and replace(
+            facts, connections=(), listening_ports=(), open_files=(), libraries=frozenset(),
+            children=(),
+        )  # fmt: skip
+
+    def read_on(self, is_over: Callable[[], bool]) -> None:
+        del is_over
+
+    def environment(self, pid: int) -> Mapping[str, str] | None:
+        del pid
+        return None
+
     def parent(self, pid: int) -> tuple[int, int] | None:
         return (1, self.facts.started) if pid == self.facts.pid else None
 
@@ -112,6 +130,7 @@ def samples(entry: Entry, now_s: float, dice: random.Random) -> list[ProcessSamp
         return max(0.0, dice.gauss(middle, deviation))
 
     pulse = "period_s" not in shape or now_s % shape["period_s"] < shape["on_s"]
+    pulse = pulse and now_s > shape.get("after_s", 0)
     busy = min(100.0, level("utilization")) * pulse
     engines = {"compute": busy}
     if "graphics" in shape:
@@ -131,28 +150,28 @@ def play(entry: Entry, seconds: float, known: Signatures | None = None) -> Outco
     """Let the detector look at one process, every three seconds until it would be held."""
     known = known or built_in()
     reader = FakeReader(entry.facts)
-    detector = Detector(reader, known, OwnLoads(1, reader.parent))
+    detector = Detector(reader, known, OwnLoads(1, reader.parent, reader.environment))
     reader.known = known
     dice = random.Random(f"{entry.name} {entry.variant}")
     suspected_s = capped_s = None
     verdict: Verdict | None = None
-    now_s = LOOK_S
+    now_s, idle_s = LOOK_S, SHAPES[entry.shape].get("after_s", 0)
     while now_s <= seconds and capped_s is None:
         bus = {"GPU-1": max(0.0, dice.gauss(*SHAPES[entry.shape]["bus"])) * 1e6}
         seen = detector.look(samples(entry, now_s, dice), bus, now_s, now_s)
         verdict = seen.get((entry.facts.pid, entry.facts.started), verdict)
         if verdict and suspected_s is None and verdict.standing is not Standing.CLEAR:
-            suspected_s = now_s
+            suspected_s = now_s - idle_s
         if verdict and verdict.standing is Standing.MINING:
-            capped_s = now_s
+            capped_s = now_s - idle_s
         now_s += LOOK_S
     assert verdict is not None, f"{entry.name} never worked on a GPU"
     return Outcome(entry, suspected_s, capped_s, verdict)
 
 
-def miners() -> Iterator[Entry]:
+def miners(corpus: str = TUNED_ON) -> Iterator[Entry]:
     """Every documented launch as it stands."""
-    for miner in read("miners.toml")["miner"]:
+    for miner in read(f"{corpus}miners.toml")["miner"]:
         for line in miner["launches"]:
             config = (
                 (miner["config_name"], miner["config"]) if "config_with_launch" in miner else None
@@ -160,9 +179,9 @@ def miners() -> Iterator[Entry]:
             yield _miner(miner, shlex.split(line), "default", config)
 
 
-def variants() -> Iterator[Entry]:
+def variants(corpus: str = TUNED_ON) -> Iterator[Entry]:
     """Renamed, TLS, from a configuration file, pulsed, at half intensity; API port closed."""
-    for miner in read("miners.toml")["miner"]:
+    for miner in read(f"{corpus}miners.toml")["miner"]:
         for line in miner["launches"]:
             words = shlex.split(line)
             config = (
@@ -179,19 +198,25 @@ def variants() -> Iterator[Entry]:
             yield renamed(_miner(miner, words, "renamed, config file", config))
 
 
-def legitimate() -> Iterator[Entry]:
+def patient(corpus: str = TUNED_ON) -> Iterator[Entry]:
+    """Renamed, and at work so little or so late that it takes an hour to be sure of nothing."""
+    for shape in ("one tenth", "a minute in thirty", "late"):
+        for entry in miners(corpus):
+            yield replace(renamed(entry), variant=shape, shape=shape)
+
+
+def legitimate(corpus: str = TUNED_ON) -> Iterator[Entry]:
     """Everything that must be left alone."""
-    for entry in read("legitimate.toml")["entry"]:
+    for entry in read(f"{corpus}legitimate.toml")["entry"]:
         path = entry["path"]
         program = Program(path, None, tuple(entry.get("markers", ())), entry.get("trusted", False))
         arguments = tuple(shlex.split(entry["command"], posix="\\" not in entry["command"]))
         is_script = bare_name(path or arguments[0]) in built_in().interpreters
-        connections = (word.rpartition(":") for word in entry.get("connections", ()))
         facts = ProcessFacts(
             PID, 1, bare_name(arguments[0])[:15], program, Program() if is_script else None,
             arguments,
             tuple(_launcher(line) for line in entry.get("launchers", ())),
-            tuple(Connection(host, int(port)) for host, _, port in connections),
+            tuple(map(_connection, entry.get("connections", ()))),
             tuple(entry.get("listening", ())),
             libraries=frozenset(entry.get("libraries", ())),
             uid=1000,
@@ -209,15 +234,13 @@ def without_miner(name: str) -> Signatures:
     names = {bare_name(program)}
     gone = [m for m in known.miners if names & (m.executables | m.common_words)]
     assert gone, f"{name} is not among the signatures"
-    unique = frozenset().union(*(m.unique for m in gone))
-    left = tuple(m for m in known.miners if m not in gone)
-    return replace(
-        known,
-        miners=left,
-        unique_options=known.unique_options - unique,
-        pool_options=frozenset().union(*(m.pool for m in left)),
-        config_names=known.config_names - frozenset().union(*(m.config_names for m in gone)),
-    )
+    return known.without(gone)
+
+
+def without_pools(known: Signatures) -> Signatures:
+    """As if no pool's host were known."""
+    nobody: frozenset[str] = frozenset()
+    return replace(known, pools=nobody, listed=nobody, doubtful=nobody)
 
 
 def without_workload(entry: Entry) -> Signatures:
@@ -276,15 +299,14 @@ def _miner(
     configs = (Config(*config),) if config else ()
     if config:
         named += endpoints_in_text(config[1])
-    pool = next((one for one in named if one.port), None)
-    connections = (Connection(_address(pool.host), pool.port),) if pool else ()
+    connections = tuple(map(_connection, miner.get("connected", ()))) or _to_pool(named, words)
     program = miner["program"]
     markers = ("stratum+tcp://", "mining.subscribe") if miner.get("content") else ()
     facts = ProcessFacts(
         PID, 1, program[:15], Program(f"/home/mara/{program}/{program}", None, markers), None,
-        tuple(words), connections=connections,
-        listening_ports=(miner["api_port"],) if "api_port" in miner else (),
-        configs=configs, uid=1000,
+        tuple(words), tuple(_launcher(miner["launcher"]) for _ in miner.get("launcher", "")[:1]),
+        connections, (miner["api_port"],) if "api_port" in miner else (),
+        tuple(miner.get("open_files", ())), configs=configs, uid=1000,
     )  # fmt: skip
     name = f"{miner['name']}: {' '.join(words)[:60]}"
     return Entry(name, miner["name"], variant, facts, "ethash", miner["source"])
@@ -294,10 +316,30 @@ def _config(miner: Mapping[str, Any]) -> tuple[str, str]:
     return miner["config_name"], miner["config"]
 
 
+def _to_pool(named: Sequence[Endpoint], words: Sequence[str]) -> tuple[Connection, ...]:
+    """The connection that such a launch opens; some give the port as an option of its own."""
+    # Where its API listens is named too.
+    away = [one for one in named if one.port and one.host not in ("0.0.0.0", "127.0.0.1")]
+    ports = [value for flag, value in pairwise(words) if flag.endswith("port")]
+    pool = next(iter(away), None if ports else next((one for one in named if one.port), None))
+    if pool is not None:
+        return (Connection(_address(pool.host), pool.port, is_local=pool.host == "127.0.0.1"),)
+    here = "127.0.0.1" in words
+    return tuple(
+        Connection("127.0.0.1" if here else POOL_ADDRESS, int(port), is_local=here)
+        for port in ports[-1:]
+    )
+
+
+def _connection(word: str) -> Connection:
+    host, _, port = word.rpartition(":")
+    return Connection(host, int(port))
+
+
 def _address(host: str) -> str:
     return host if host.replace(".", "").isdigit() else POOL_ADDRESS
 
 
-def _launcher(line: str) -> Launcher:
+def _launcher(line: str) -> Relative:
     words = tuple(shlex.split(line))
-    return Launcher(words[0], words)
+    return Relative(words[0], words)

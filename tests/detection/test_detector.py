@@ -1,13 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
 
-from gpupanel.detection.detector import Detector, use_of
+from gpupanel.detection.detector import Detector
 from gpupanel.detection.own import OwnLoads
 from gpupanel.detection.reading.facts import ProcessFacts, Program
+from gpupanel.detection.reading.uses import use_of
 from gpupanel.detection.signatures import Signatures, built_in
 from gpupanel.model.gpu import ProcessKind, ProcessSample, Unavailable
 from gpupanel.model.verdict import Standing
@@ -36,13 +37,23 @@ class Reader:
         self.now_s += self.cost_s
         return replace(self.facts, pid=pid, started=started) if self.facts else None
 
+    def glance(self, pid: int, started: int) -> ProcessFacts | None:
+        return replace(self.facts, pid=pid, started=started) if self.facts else None
+
+    def read_on(self, is_over: Callable[[], bool]) -> None:
+        del is_over
+
+    def environment(self, pid: int) -> Mapping[str, str] | None:
+        del pid
+        return None
+
     def parent(self, pid: int) -> tuple[int, int] | None:
         del pid
         return None
 
 
 def detector(reader: Reader) -> Detector:
-    own = OwnLoads(1, reader.parent)
+    own = OwnLoads(1, reader.parent, reader.environment)
     return Detector(reader, built_in(), own, clock_s=lambda: reader.now_s)
 
 
@@ -74,11 +85,12 @@ def test_the_quiet_are_read_seldom_and_the_suspected_each_time() -> None:
 
 
 def test_a_look_that_takes_too_long_goes_on_at_the_next() -> None:
-    reader = Reader(cost_s=0.06)
-    crowd = [replace(IDLE, pid=pid, utilization_percent=9.0) for pid in range(2, 12)]
+    reader = Reader(cost_s=0.002)
+    crowd = [replace(IDLE, pid=pid, utilization_percent=5.0 + pid) for pid in range(2, 12)]
     looked = detector(reader)
     first = looked.look(crowd, {}, 1.0, 1.0)
     assert len(first) == len(reader.asked) == 2
+    assert set(reader.asked) == {10, 11}  # the busiest
     for now_s in range(2, 7):
         last = looked.look(crowd, {}, float(now_s), float(now_s))
     assert len(last) == 10

@@ -2,7 +2,8 @@
 is so by design and written down here.
 
 The list is that of the research: rename, configuration, TLS, private proxy, split over processes,
-pulses, a window, borrowed names and libraries, a claim to be ours, respawn, a hidden process.
+pulses, little or late work, a window, borrowed names and libraries, a claim to be ours, respawn, a
+container, a hidden process.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from dataclasses import replace
 
 import pytest
 
+from gpupanel.detection import network
 from gpupanel.detection.detector import Detector
 from gpupanel.detection.own import OwnLoads
-from gpupanel.detection.reading.facts import Connection, Launcher, ProcessFacts, Program
+from gpupanel.detection.reading.facts import Connection, ProcessFacts, Program, Relative, Use
 from gpupanel.detection.signatures import built_in
 from gpupanel.model.verdict import Standing
 from tests.detection.harness import (
@@ -39,6 +41,41 @@ def play_facts(facts: ProcessFacts, shape: str = "ethash") -> Standing:
 
 def renamed_facts() -> ProcessFacts:
     return renamed(T_REX).facts
+
+
+@pytest.mark.parametrize(
+    ("rate", "standing"),
+    [
+        (None, Standing.SUSPECTED),
+        (120.0, Standing.SUSPECTED),
+        (2.0, Standing.SUSPECTED),
+        (90_000.0, Standing.SUSPECTED),
+    ],
+)
+def test_the_rate_of_a_connection_alone_decides_nothing(
+    rate: float | None, standing: Standing
+) -> None:
+    """A private proxy stays an alert, however its traffic looks."""
+    facts = through_private_proxy(renamed(T_REX)).facts
+    held = tuple(replace(one, bytes_per_s=rate) for one in facts.connections)
+    assert play_facts(replace(facts, connections=held)) is standing
+
+
+def test_a_rate_makes_a_connection_more_or_less_of_a_miners() -> None:
+    known = built_in()
+    uses = [Use(float(at_s), 99.0) for at_s in range(0, 120, 3)]
+    weights = {}
+    for rate in (None, 120.0, 2.0, 90_000.0):
+        held = Connection("198.51.100.7", 5222, 90.0, bytes_per_s=rate)
+        facts = ProcessFacts(1, 1, connections=(held,))
+        lines = network.evidence_of_connections(facts, uses, network.Pools(), known)
+        weights[rate] = sum(line.weight_nats for line in lines)
+    assert weights == {None: 1.0, 120.0: 1.3, 2.0: 0.0, 90_000.0: 0.0}
+    many = tuple(Connection(f"198.51.100.{host}", 5222, 90.0) for host in range(5))
+    crowd = ProcessFacts(1, 1, connections=many)  # a browser, a peer-to-peer program
+    assert not list(network.evidence_of_connections(crowd, uses, network.Pools(), known))
+    # With the port of a pool too, the two are no witness.
+    assert weights[120.0] + known.weights["pool_port"] < 2
 
 
 def test_another_name_changes_nothing() -> None:
@@ -82,7 +119,7 @@ def test_tls_on_the_webs_port_does_not_help() -> None:
 
 
 def test_a_launcher_that_was_told_everything_speaks_for_its_child() -> None:
-    launcher = Launcher("start", T_REX.facts.arguments)
+    launcher = Relative("start", T_REX.facts.arguments)
     facts = replace(renamed_facts(), arguments=("./update",), launchers=(launcher,))
     assert play_facts(facts) is Standing.MINING
 
@@ -115,10 +152,78 @@ def test_a_script_of_ones_own_that_talks_tls_to_a_private_proxy_is_not_found_by_
     assert play_facts(facts) is Standing.CLEAR
 
 
+def test_a_parent_that_talks_to_the_pool_while_its_child_computes_is_found() -> None:
+    """The child says nothing and holds nothing; its parent has the words and the connection."""
+    parent = Relative("start", T_REX.facts.arguments, (POOL,))
+    facts = replace(renamed_facts(), arguments=("./update",), connections=(), launchers=(parent,))
+    assert play_facts(facts) is Standing.MINING
+
+
+def test_a_child_that_talks_to_the_pool_for_its_parent_is_found() -> None:
+    child = Relative("net", ("net", *T_REX.facts.arguments[1:]), (POOL,))
+    facts = replace(renamed_facts(), arguments=("./update",), connections=(), children=(child,))
+    assert play_facts(facts) is Standing.MINING
+
+
+def test_words_with_one_and_the_connection_with_the_other_are_put_together() -> None:
+    facts = replace(renamed_facts(), connections=(), children=(Relative("net", ("net",), (POOL,)),))
+    assert play_facts(facts) is Standing.MINING
+
+
+def test_a_proxy_of_ones_own_as_a_child_is_found_by_the_pool_that_it_is_told() -> None:
+    """The miner knows the proxy on this host alone; the proxy is its child."""
+    words = ("./update", "-a", "kawpow", "-o", "127.0.0.1:3333", "-u", "x")
+    proxy = Relative("proxy", ("proxy", "-o", "stratum+tcp://rvn.2miners.com:6060"), (POOL,))
+    local = Connection("127.0.0.1", 3333, is_local=True)
+    facts = replace(renamed_facts(), arguments=words, connections=(local,), children=(proxy,))
+    assert play_facts(facts) is Standing.MINING
+
+
+def test_who_only_draws_is_not_blamed_for_what_was_started_from_it() -> None:
+    """A file browser or a launcher: what it starts is judged by itself, where it uses a GPU."""
+    child = Relative("net", T_REX.facts.arguments, (POOL,))
+    browser = replace(
+        renamed_facts(), arguments=("files",), connections=(), children=(child,),
+        libraries=frozenset({"libwayland-client.so.0"}),
+    )  # fmt: skip
+    for shape in ("desktop", "game", "seldom"):
+        assert play_facts(browser, shape) is Standing.CLEAR
+        assert play_facts(replace(browser, libraries=frozenset()), "seldom") is Standing.CLEAR
+    assert play_facts(browser) is Standing.MINING  # a window that shows nothing excuses nobody
+
+
 def test_network_work_in_a_sibling_process_is_not_found_by_design() -> None:
     """Siblings of a notebook's kernel are not its own: their evidence never counts for it."""
     facts = replace(renamed_facts(), arguments=("./update",), connections=())
     assert play_facts(facts) is Standing.CLEAR
+
+
+def test_a_container_changes_nothing_where_its_processes_can_be_read() -> None:
+    """The image's init is its parent; its root, network and files are read as it sees them."""
+    facts = replace(renamed_facts(), program=Program("/app/update"), launchers=())
+    assert play_facts(facts) is Standing.MINING
+
+
+def test_another_accounts_miner_that_cannot_be_read_is_told_by_its_words_alone() -> None:
+    """Without the service: no connection, no file; the name of its program stays hidden."""
+    facts = replace(renamed_facts(), program=Program(), connections=())
+    assert play_facts(facts) is Standing.SUSPECTED
+
+
+def test_a_decoy_connection_hides_no_pool() -> None:
+    decoys = tuple(Connection(f"198.51.100.{host}", 443) for host in range(20))
+    facts = replace(renamed_facts(), connections=(*decoys, POOL))
+    assert play_facts(facts) is Standing.MINING
+
+
+def test_options_of_other_names_hide_nothing() -> None:
+    wallet = "RBX1G6nYDMHVtyaZiQWySMZw1Bb2DEDpT8"
+    words = ("./update", "--x1", "kawpow", "--x2", "203.0.113.77:6060", "--x3", wallet)
+    assert play_facts(replace(renamed_facts(), arguments=words)) is Standing.MINING
+    private = tuple(word.replace("203.0.113.77", "10.0.0.5") for word in words)
+    held = (Connection("10.0.0.5", 6060),)
+    facts = replace(renamed_facts(), arguments=private, connections=held)
+    assert play_facts(facts) is Standing.SUSPECTED
 
 
 def test_arguments_alone_never_hold_whatever_they_say() -> None:
@@ -142,7 +247,9 @@ class Stage:
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self.reader = FakeReader(entry.facts)
-        self.detector = Detector(self.reader, built_in(), OwnLoads(1, self.reader.parent))
+        self.detector = Detector(
+            self.reader, built_in(), OwnLoads(1, self.reader.parent, self.reader.environment)
+        )
         self.dice = random.Random(7)
 
     def look(self, now_s: float) -> Standing:

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpupanel.detection import benign, files, network, processes
+from gpupanel.detection import benign
 from gpupanel.detection.arguments import Endpoint, endpoints, endpoints_in_text, options, values_of
-from gpupanel.detection.detector import all_evidence
+from gpupanel.detection.grammar import Spoken, spoken
 from gpupanel.detection.reading import tables
 from gpupanel.detection.reading.facts import Config, Connection, ProcessFacts, Program
 from gpupanel.detection.signatures import built_in
+from gpupanel.detection.told import all_evidence
 
 WORDS = st.lists(st.text(max_size=60), max_size=12)
 
@@ -92,10 +93,10 @@ def test_options_and_their_values(line: str, flag: str, values: tuple[str, ...])
     ("word", "expected"),
     [
         ("stratum+tcp://eu1.a.org:4444", Endpoint("stratum+tcp", "eu1.a.org", 4444)),
-        ("stratum1+ssl://0xab.rig:pw@a.org:5555/x", Endpoint("stratum1+ssl", "a.org", 5555)),
+        ("stratum1+ssl://0x.rig:p@a.org:55/x", Endpoint("stratum1+ssl", "a.org", 55, "0x.rig:p")),
         ("[1]stratum+ssl://a.org:1", Endpoint("stratum+ssl", "a.org", 1)),
         ("a.org:3333", Endpoint("", "a.org", 3333)),
-        ("0xab.rig@a.org:3333", Endpoint("", "a.org", 3333)),
+        ("0xab.rig@a.org:3333", Endpoint("", "a.org", 3333, "0xab.rig")),
         ("stratum+tcp://[2001:db8::2]:3333", Endpoint("stratum+tcp", "2001:db8::2", 3333)),
         ("ssl://a.org:99999", Endpoint("ssl", "a.org", 0)),
     ],
@@ -111,6 +112,62 @@ def test_hosts_that_a_file_names() -> None:
     assert {(one.host, one.port) for one in endpoints_in_text(text)} >= {
         ("a.org", 1), ("b.org", 2), ("c.org", 3), ("d.org", 4),
     }  # fmt: skip
+
+
+def said(line: str) -> Spoken:
+    return spoken(ProcessFacts(1, 1, arguments=tuple(line.split())), built_in())
+
+
+@pytest.mark.parametrize(
+    ("line", "pools"),
+    [
+        ("m --server a.org --port 1", {("a.org", 1)}),
+        ("m --host a.org --port 1 --z-host b.org --z-port 2", {("a.org", 1)}),
+        ("m --pool a.org --port 1 --z-pool b.org --z-port 2", {("a.org", 1), ("b.org", 2)}),
+        ("m --hostname a.org --ssl-port 3", {("a.org", 3)}),
+        ("m -stratum-url a.org -stratum-port 4", {("a.org", 4)}),
+        ("m --server a.org --port x", set()),
+        ("m --server 1 --port 2", set()),
+        ("m --url rtsp://a.org:8554/x", set()),
+        ("m --url postgres://u:p@a.org:5432", set()),
+        ("m -o a.org:5", {("a.org", 5)}),
+        ("m --x a.org:5", set()),
+        ("m --pool2 tcp://a.org:6", {("a.org", 6)}),
+    ],
+)  # fmt: skip
+def test_where_a_command_line_says_to_work_for(line: str, pools: set[tuple[str, int]]) -> None:
+    assert {(one.host, one.port) for one in said(line).pools} == pools
+
+
+@pytest.mark.parametrize(
+    ("line", "algorithm", "kind"),
+    [
+        ("m -a kawpow", "kawpow", "algorithm"),
+        ("m --algo=192,7", "192,7", "algorithm"),
+        ("m -a etchash+zil", "etchash", "algorithm"),
+        ("m --coin eth", "eth", "coin"),
+        ("m -a pearlhash", "pearlhash", "like_an_algorithm"),
+        ("m -a imagehash", "", ""),
+        ("m -a adamw", "", ""),
+        ("m --x kawpow", "kawpow", "algorithm"),
+        ("m --x eth", "", ""),
+        ("m -uri ethash://u@a.org:1", "ethash", "algorithm"),
+    ],
+)
+def test_what_a_command_line_says_to_work_on(line: str, algorithm: str, kind: str) -> None:
+    found = said(line)
+    assert (found.algorithm, found.algorithm_kind) == (algorithm, kind)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "is_pools"),
+    [
+        ("stratum+tcp", True), ("zstratum+tls", True), ("ethash", True), ("cuckatoo32", True),
+        ("https", False), ("rtsp", False), ("eth", False), ("enode", False), ("s3", False),
+    ],
+)  # fmt: skip
+def test_what_a_pools_url_begins_with(scheme: str, is_pools: bool) -> None:
+    assert built_in().is_pool_scheme(scheme) is is_pools
 
 
 @given(WORDS, st.text(max_size=300), st.binary(max_size=200))
@@ -136,12 +193,7 @@ def test_long_repetitions_are_read_in_time(part: str, times: int) -> None:
     text = part * times
     endpoints_in_text(text)
     facts = ProcessFacts(1, 1, arguments=("x", text), configs=(Config("config.txt", text),))
-    known = built_in()
-    found = [
-        *processes.evidence(facts, known),
-        *files.evidence(facts, known),
-        *network.evidence(facts, (), known),
-    ]
+    found = all_evidence(facts, (), built_in())
     assert all(len(line.text) < 400 for line in found)  # nor does it repeat what it read
 
 
@@ -181,7 +233,7 @@ def test_a_connection_to_another_port_is_not_the_pool_that_was_named() -> None:
     other = replace(named, connections=(Connection("203.0.113.7", 4443),))
     near = replace(named, connections=(Connection("127.0.0.1", 4444, is_local=True),))
     told = [
-        "named pool" in {line.kind for line in network.evidence(facts, (), built_in())}
+        "named pool" in {line.kind for line in all_evidence(facts, (), built_in())}
         for facts in (named, other, near)
     ]
     assert told == [True, False, False]
@@ -192,7 +244,7 @@ def test_an_interpreter_that_root_installed_vouches_for_no_script() -> None:
     compiled = ProcessFacts(1, 1, "julia", julia)
     script = replace(compiled, script=Program("/home/mara/x.jl"))
     weights = [
-        [line.weight_nats for line in benign.evidence(facts, (), built_in())]
+        [line.weight_nats for line in benign.evidence(facts, built_in())]
         for facts in (compiled, script)
     ]
     assert weights == [[-6.0], [-1.5]]

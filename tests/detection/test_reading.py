@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from gpupanel.detection import files, network, processes
-from gpupanel.detection.detector import all_evidence
-from gpupanel.detection.reading import proc_reader
-from gpupanel.detection.reading.content import LARGEST_BYTES, LOOK_BYTES, Contents
+from gpupanel.detection import files
+from gpupanel.detection.reading.content import AT_ONCE_BYTES, BLOCK_BYTES, LARGEST_BYTES, Contents
 from gpupanel.detection.reading.facts import ProcessFacts
+from gpupanel.detection.reading.own_files import OwnFiles
 from gpupanel.detection.reading.proc_reader import ProcReader
 from gpupanel.detection.reading.psutil_reader import PsutilReader
 from gpupanel.detection.signatures import built_in
+from gpupanel.detection.told import all_evidence
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="/proc is Linux's")
 
@@ -88,8 +88,7 @@ def test_a_connection_to_the_port_that_was_named(start: Start) -> None:
     (connection,) = facts.connections
     assert (connection.host, connection.port, connection.is_local) == ("127.0.0.1", port, True)
     assert facts.listening_ports == (int(own_port),)
-    told = {line.kind for line in network.evidence(facts, (), built_in())}
-    assert told == {"scheme", "named pool"}
+    assert kinds(facts) >= {"scheme", "named pool"}
 
 
 def test_psutil_sees_the_same(start: Start) -> None:
@@ -115,6 +114,28 @@ def test_a_connection_grows_old(start: Start) -> None:
     assert ages == [0.0, 3.0, 70.0]
 
 
+def test_a_connection_that_is_opened_later_is_seen_at_the_next_look(start: Start) -> None:
+    later = (
+        "import socket, sys; print(flush=True); sys.stdin.readline(); "
+        "s = socket.create_connection(('127.0.0.1', int(sys.argv[-1]))); "
+        "print(flush=True); sys.stdin.read()"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as pool:
+        process, _ = start(["x", "-c", later, str(pool.getsockname()[1])])
+        reader = ProcReader(built_in())
+        found = [read(process.pid, reader).connections for _ in range(2)]
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        # Whatever its turn to have all links read anew: of four looks, three are not.
+        numbers = reader._processes[process.pid].looks
+        reader._processes[process.pid].looks = numbers - (numbers + process.pid + 1) % 4 + 5
+        found.append(read(process.pid, reader).connections)
+    assert [len(one) for one in found] == [0, 0, 1]
+
+
 def test_a_configuration_that_was_named_and_one_that_lies_beside(
     start: Start, tmp_path: Path
 ) -> None:
@@ -124,8 +145,8 @@ def test_a_configuration_that_was_named_and_one_that_lies_beside(
     facts = read(process.pid)
     assert [config.name for config in facts.configs] == ["my.ini", "epools.txt"]
     told = {line.kind for line in files.evidence(facts, built_in())}
-    assert told == {"config name", "algorithm", "wallet"}
-    assert "pool" in {line.kind for line in network.evidence(facts, (), built_in())}
+    assert told == {"config name", "algorithm", "wallet", "grammar"}
+    assert "pool" in kinds(facts)
 
 
 def test_a_pipe_a_folder_and_a_secret_are_no_configuration(start: Start, tmp_path: Path) -> None:
@@ -140,10 +161,19 @@ def test_what_only_its_owner_may_read_is_not_read_for_another(tmp_path: Path) ->
     file = tmp_path / "config.json"
     file.write_text("{}")
     file.chmod(0o600)
-    assert proc_reader._config(str(file), os.getuid()) == "{}"
-    assert proc_reader._config(str(file), os.getuid() + 1) == ""
+    own = OwnFiles("/proc")
+    assert own.text("/proc/self", str(file), os.getuid()) == "{}"
+    assert own.text("/proc/self", str(file), os.getuid() + 1) == ""
     file.chmod(0o644)
-    assert proc_reader._config(str(file), os.getuid() + 1) == "{}"
+    assert own.text("/proc/self", str(file), os.getuid() + 1) == "{}"
+
+
+def test_a_configuration_that_comes_later_is_found(start: Start, tmp_path: Path) -> None:
+    process, _ = start(["nothing", "-c", SLEEPER])
+    reader = ProcReader(built_in())
+    assert read(process.pid, reader).configs == ()
+    (tmp_path / "config.json").write_text("{}")
+    assert [config.name for config in read(process.pid, reader).configs] == ["config.json"]
 
 
 def test_a_copy_under_another_name_is_the_same_program(start: Start, tmp_path: Path) -> None:
@@ -173,7 +203,7 @@ def test_an_interpreter_is_its_script(start: Start, tmp_path: Path) -> None:
     assert facts.content_sha256 == hashlib.sha256(script.read_bytes()).hexdigest()
     assert facts.script is not None
     assert len(facts.script.markers) == 2
-    assert "content" in {line.kind for line in processes.evidence(facts, built_in())}
+    assert "content" in kinds(facts)
     bare, _ = start(["python3", "-c", SLEEPER])
     assert read(bare.pid).content_sha256 is None
 
@@ -201,21 +231,39 @@ def test_who_is_gone_or_another_is_nobody(start: Start) -> None:
 
 def test_a_large_file_is_read_a_little_at_each_look(tmp_path: Path) -> None:
     file = tmp_path / "large"
-    content = b"a" * (LOOK_BYTES - 3) + b"needle" + b"b" * 100
+    content = b"a" * (5 * BLOCK_BYTES - 3) + b"needle" + b"b" * 100
     file.write_bytes(content)
-    contents = Contents([b"needle"])
+    contents = Contents([b"needle", b"needless"])
     first = contents.of(str(file))
     assert first is not None
     assert (first.sha256, first.markers) == (None, ())
-    assert contents.of(str(file)) == first  # nothing is left of this look's share
-    contents.begin_look()
-    second = contents.of(str(file))
-    assert second is not None
-    contents.begin_look()
-    last = contents.of(str(file))
-    assert last is not None
-    assert last.sha256 == hashlib.sha256(content).hexdigest()
-    assert last.markers == ("needle",)
+    assert contents.of(str(file)) == first  # no more without time for it
+    looks = 0
+    while (found := contents.of(str(file))) is not None and found.sha256 is None:
+        contents.of(str(file))
+        contents.read_on(lambda: True)
+        looks += 1
+    assert found is not None
+    assert looks == 6  # of six blocks one was read when it was met; the last look finds the end
+    assert found.sha256 == hashlib.sha256(content).hexdigest()
+    assert found.markers == ("needle",)
+
+
+def test_all_is_read_on_while_there_is_time(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in "abcd"]
+    for file in files:
+        file.write_bytes(os.urandom(3 * AT_ONCE_BYTES))
+    contents = Contents([])
+    for file in files:
+        contents.of(str(file))
+    files[1].unlink()  # it ended meanwhile
+    files[2].write_bytes(b"another")
+    contents.read_on(lambda: False)
+    for file in (files[0], files[2], files[3]):
+        found = contents.of(str(file))
+        assert found is not None
+        assert found.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert contents.of(str(files[1])) is None
 
 
 def test_a_file_that_was_written_is_another(tmp_path: Path) -> None:
@@ -224,7 +272,6 @@ def test_a_file_that_was_written_is_another(tmp_path: Path) -> None:
     found = []
     for text in (b"one", b"other"):
         file.write_bytes(text)
-        contents.begin_look()
         contents.of(str(file))
         content = contents.of(str(file))
         assert content is not None

@@ -69,12 +69,12 @@ def test_a_changed_policy_file_is_told_within_seconds(client: Client, home: dict
 
 def test_it_loads_neither_qt_nor_opencl_nor_numpy(client: Client) -> None:
     client.call("gpus", {})
-    (agent,) = psutil.Process().children()
+    (agent,) = (one for one in psutil.Process().children() if "agent" in one.cmdline())
     mapped = {Path(mapping.path).name for mapping in agent.memory_maps()}
     assert [name for name in mapped if "Qt6" in name or "OpenCL" in name or "numpy" in name] == []
 
 
 def test_closing_the_client_ends_it(client: Client) -> None:
-    (agent,) = psutil.Process().children()
+    (agent,) = (one for one in psutil.Process().children() if "agent" in one.cmdline())
     client.close()
     assert not agent.is_running()

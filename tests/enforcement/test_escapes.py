@@ -167,8 +167,8 @@ def test_in_another_pid_namespace_it_is_held_all_the_same(strong_cell: Cell, spa
     """As in a container: first process there, another number here."""
     outer = spawn(
         "import subprocess, sys\n"
-        f"inner = subprocess.Popen(['unshare', '--pid', '--fork', '--kill-child', {sys.executable!r},"
-        f" '-I', '-S', '-c', {BUSY!r}], stdout=subprocess.PIPE)\n"
+        "inner = subprocess.Popen(['unshare', '--pid', '--fork', '--kill-child',"
+        f" {sys.executable!r}, '-I', '-S', '-c', {BUSY!r}], stdout=subprocess.PIPE)\n"
         "inner.stdout.readline()\nprint(flush=True)\ninner.wait()"
     )
     from gpupanel.enforcement.linux import process

@@ -105,6 +105,9 @@ class ModelMeter:
     def used_s(self, cell: Cell, now_s: float) -> float:
         return self._world.used_s
 
+    def close(self) -> None:
+        """There is no driver."""
+
 
 class ModelUndoing:
     """Remembers what would be undone."""

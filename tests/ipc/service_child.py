@@ -22,6 +22,7 @@ from gpupanel.policy.sources import MachineSource, Sources, UserSource
 from gpupanel.policy.trusted_file import Trust
 from gpupanel.sampling.store import Store
 from gpupanel.service.daemon import Daemon
+from gpupanel.service.scope import Scope
 
 
 def main() -> None:
@@ -30,7 +31,8 @@ def main() -> None:
     state = directory / "state"
     machine = MachineSource((directory / "policy.d",), Trust(os.geteuid(), directory))
     sources = Sources(machine, UserSource(directory / "none"), state / "policy")
-    daemon = Daemon("system", sources, Store(state / "history.db"), users_dir=state / "users")
+    scope = Scope("system", sources, state / "history.db", users_dir=state / "users")
+    daemon = Daemon(scope, Store(scope.history_file))
     daemon.start()
     with Listener(open_doors(directory / "run", gid), daemon.serve):
         say("ready")

@@ -15,6 +15,7 @@ from gpupanel.model.errors import RequestDenied
 from gpupanel.policy.sources import MachineSource, Sources, UserSource
 from gpupanel.service.authorization import NOT_PUBLIC, RULES, Who, offered
 from gpupanel.service.daemon import TOPICS, Daemon
+from gpupanel.service.scope import Scope
 
 USER = Peer(Endpoint.READ_ONLY, 1000, 10)
 MEMBER = Peer(Endpoint.CONTROL, 1000, 10)
@@ -34,7 +35,8 @@ def methods_of_the_daemon(tmp_path: Path, peer: Peer) -> Mapping[str, Any]:
     sources = Sources(
         MachineSource((tmp_path / "none",)), UserSource(tmp_path / "none.toml"), tmp_path / "state"
     )
-    return Daemon("system", sources, users_dir=tmp_path / "users")._methods_for(peer)
+    scope = Scope("system", sources, tmp_path / "history.db", users_dir=tmp_path / "users")
+    return Daemon(scope)._methods_for(peer)
 
 
 @pytest.fixture(params=DENIED)

@@ -20,6 +20,7 @@ from gpupanel.sampling.recall import Recall
 from gpupanel.sampling.sampler import Sampler
 from gpupanel.sampling.store import Store
 from gpupanel.service.daemon import Daemon
+from gpupanel.service.scope import Scope
 
 if TYPE_CHECKING:
     import pytest
@@ -70,7 +71,7 @@ def running(
     sources = Sources(
         MachineSource((tmp_path / "none",)), UserSource(tmp_path / "none.toml"), tmp_path / "state"
     )
-    daemon = Daemon("user", sources, store, find_gpus)
+    daemon = Daemon(Scope("user", sources, tmp_path / "history.db"), store, find_gpus)
     daemon.start()
     caller = Caller(daemon)
     yield caller

@@ -23,11 +23,14 @@ from gpupanel.model.event import EventRecord
 from gpupanel.model.gpu import ProcessKind, ProcessSample, Sample, Snapshot
 from gpupanel.model.verdict import Standing, Verdict
 from gpupanel.policy.claims import Claim, Level, Scope
+from gpupanel.policy.replay import read_verdicts
 from gpupanel.policy.resolve import EffectivePolicy, PolicyState, resolve
 from gpupanel.service.judging import Judging
 from gpupanel.service.objections import Objections, Objectors
+from gpupanel.service.verdict_log import VerdictLog
 from gpupanel.service.views import View
 from tests.detection.harness import FakeReader, miners
+from tests.detection.test_own import settled
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="asks for the user's number")
 
@@ -172,6 +175,23 @@ def test_only_a_child_of_the_spawner_can_be_declared(bench: Bench) -> None:
         bench.methods["declare"]({"pid": MINER.pid, "workload": "mining.other"})
 
 
+def test_who_mined_is_kept_and_what_is_not_finished_is_written_at_the_end(tmp_path: Path) -> None:
+    files = tmp_path / "v.1.jsonl", tmp_path / "v.jsonl"
+    clock = iter(range(1_700_000_000, 1_700_000_100, 3))
+    log = VerdictLog(files, lambda gpu_id: (gpu_id,), lambda: float(next(clock)))
+    judging = Judging(lambda _: None, reader=FakeReader(MINER), on_judged=log.judged)
+    judging.start()
+    for now_s in (1.0, 4.0, 7.0):
+        judging.offer([SAMPLE], Snapshot(1.7e9, now_s, ()))
+        judging.wait_until_judged()
+    assert not files[1].exists()
+    judging.stop()
+    log.close()
+    (record,) = read_verdicts(files[1].read_bytes().splitlines(), "v.jsonl")
+    assert (record.pid, record.interval_s, record.executable) == (4711, 6.0, "/home/mara/t-rex")
+    assert log.problem == ""
+
+
 def test_a_real_worker_is_known_for_what_it_is() -> None:
     """It waits for its assignment, and is told none."""
     worker = subprocess.Popen(
@@ -182,7 +202,7 @@ def test_a_real_worker_is_known_for_what_it_is() -> None:
     judging = Judging(lambda _: None, None, spawner=os.getpid(), reader=reader)
     judging.start()
     try:
-        found = reader.parent(worker.pid)
+        found = reader.parent(settled(worker.pid))
         assert found is not None
         sample = replace(SAMPLE, pid=worker.pid, started=found[1])
         methods = judging.methods_for(parent(), lambda: View(None, True))

@@ -39,7 +39,7 @@ def test_its_places_are_those_that_the_unit_makes() -> None:
     scope = system_scope()
     assert scope.history_file == Path("/var/lib/gpupanel/history.db")
     assert scope.users_dir == Path("/var/lib/gpupanel/users")
-    assert scope.journal_file.parent == Path("/run/gpupanel")
+    assert scope.journal_file == Path("/run/gpupanel/held.jsonl")
     assert scope.sources.state_dir == Path("/var/lib/gpupanel/policy")
     assert scope.sources.machine.dirs[0] == Path("/etc/gpupanel/policy.d")
 

@@ -15,6 +15,7 @@ from gpupanel.policy.sources import MachineSource, NoUser, Sources
 from gpupanel.service import serving, system
 from gpupanel.service.daemon import Daemon
 from gpupanel.service.overseer import Order
+from gpupanel.service.scope import Scope
 
 
 class Noting:
@@ -51,7 +52,7 @@ def noted(notes: list[str]) -> Iterator[None]:
 @pytest.fixture
 def daemon(tmp_path: Path) -> Daemon:
     sources = Sources(MachineSource((tmp_path / "policy.d",)), NoUser(), tmp_path / "state")
-    return Daemon("system", sources)
+    return Daemon(Scope("system", sources, tmp_path / "history.db"))
 
 
 def ordered(*orders: Order) -> SimpleQueue[Order]:

@@ -81,7 +81,7 @@ def test_the_evidence_of_the_selected_process_is_asked_for_and_shown(bench: Any,
     assert "Suspected, probability of mining 97 %." in spoken(page).replace("\u00a0", " ")
     assert lines(page) == [
         ["The host a.org is a mining pool's.", "Network", "command line", "+5.0"],
-        ["It draws, and shows it in a window.", "Against", "use of the GPU", "-8.0"],
+        ["It draws, and shows it in a window.", "Against", "use of the GPU", "\N{MINUS SIGN}8.0"],
     ]
 
 

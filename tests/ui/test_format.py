@@ -150,3 +150,22 @@ def test_bytes_per_second_have_prefixes() -> None:
 def test_memory_of_a_process_is_told_in_mib_below_one_gib() -> None:
     assert plain(str(fmt.memory_of_process(310 * 2**20, EN))) == "310 MiB"
     assert plain(str(fmt.memory_of_process(18.4 * 2**30, EN))) == "18.4 GiB"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0 %"),
+        (1e-9, "< 0.1 %"),
+        (0.003, "0.3 %"),
+        (0.5, "50 %"),
+        (0.9899, "99 %"),
+        (0.9989999, "99.8 %"),
+        (0.999, "99.9 %"),
+        (0.9996, "> 99.9 %"),
+        (1 - 1e-12, "> 99.9 %"),
+        (1.0, "100 %"),
+    ],
+)
+def test_only_what_is_certain_is_a_hundred_percent(value: float, text: str) -> None:
+    assert fmt.probability(value, QLocale.c()).replace("\u00a0", " ") == text

@@ -162,7 +162,7 @@ class FdinfoScanner:
         self._root = str(proc_root)
         self._clock_s = clock_s
         self._looks: dict[int, _Look] = {}
-        self._meters: dict[_ClientKey, _Meter] = {}
+        self._meters: dict[ClientKey, _Meter] = {}
 
     @property
     def hidden_reason(self) -> str:
@@ -186,16 +186,19 @@ class FdinfoScanner:
         """
         self._looks = self._looked()
         self.hidden_processes = sum(look.is_hidden for look in self._looks.values())
-        uses: dict[_ClientKey, ClientUse] = {}
-        meters: dict[_ClientKey, _Meter] = {}
+        uses: dict[ClientKey, ClientUse] = {}
+        meters: dict[ClientKey, _Meter] = {}
         for pid, look in self._looks.items():
             for fd, node in look.files:
                 if node not in nodes or look.process is None:
                     continue
-                client = self._client(pid, fd, node)
+                try:
+                    client = client_at(f"{self._root}/{pid}", fd, node)
+                except OSError:
+                    continue
                 if client is None:
                     continue
-                key = _client_key(client, pid, fd)
+                key = client_key(client, pid, fd)
                 if key in uses:
                     continue
                 owner = (pid, look.process.started)
@@ -220,24 +223,34 @@ class FdinfoScanner:
             looks[pid] = look
         return looks
 
-    def _client(self, pid: int, fd: str, node: str) -> Client | None:
-        """None where the file was closed, and perhaps another opened by its number, since."""
-        folder = f"{self._root}/{pid}"
-        if _node(f"{folder}/fd/{fd}") != node:
-            return None
-        try:
-            return parse_fdinfo(_read(f"{folder}/fdinfo/{fd}"))
-        except OSError:
-            return None
+
+ClientKey = tuple[str, int | str]
+"""Device, and the client's number on it; pid and descriptor where the kernel gives it none."""
 
 
-_ClientKey = tuple[str, int | str]
-
-
-def _client_key(client: Client, pid: int, fd: str) -> _ClientKey:
+def client_key(client: Client, pid: int, fd: str) -> ClientKey:
     """One client may be open many times, also in several processes."""
     alone = f"{pid}/{fd}"
     return client.device, alone if client.client_id is None else client.client_id
+
+
+def client_at(folder: str, fd: str, node: str) -> Client | None:
+    """What a process did through one open file of the GPU whose device file is ``node``.
+
+    Args:
+        folder: Of the process.
+        fd: Number of the open file.
+        node: ``card0``, ``renderD128``.
+
+    Returns:
+        None where the file was closed, and perhaps another opened by its number, since.
+
+    Raises:
+        OSError: It ended meanwhile, or we have no right to see it.
+    """
+    if gpu_node(f"{folder}/fd/{fd}") != node:
+        return None
+    return parse_fdinfo(_read(f"{folder}/fdinfo/{fd}"))
 
 
 class _Meter:
@@ -322,7 +335,9 @@ def _look(root: str, pid: int, inode: int, now_s: float, before: _Look | None) -
     if before is not None and now_s < before.others_until_s:
         others, until_s = before.others, before.others_until_s
     files = tuple(
-        (fd, node) for fd in descriptors if fd not in others and (node := _node(f"{folder}/{fd}"))
+        (fd, node)
+        for fd in descriptors
+        if fd not in others and (node := gpu_node(f"{folder}/{fd}"))
     )
     if not files:
         return _Look(inode, again_s, others=frozenset(descriptors), others_until_s=until_s)
@@ -346,7 +361,7 @@ def _pids(root: str) -> list[tuple[int, int]]:
         return []
 
 
-def _node(link: str) -> str:
+def gpu_node(link: str) -> str:
     """The GPU's device file that a descriptor leads to; empty for any other.
 
     The link is read and the file is not asked: one on a dead network drive would block. Seen from

@@ -9,8 +9,8 @@ from gpupanel.backends.base import checked
 from gpupanel.backends.linux.drm_fdinfo import ClientUse
 from gpupanel.model.gpu import GpuId, ProcessKind, ProcessSample, Reading, Unavailable
 
-_COMPUTE_ENGINES = {"compute", "ccs"}
-_GRAPHICS_ENGINES = {"gfx", "render", "rcs", "3d", "fragment", "vertex-tiler", "bin"}
+COMPUTE_ENGINES = {"compute", "ccs"}
+GRAPHICS_ENGINES = {"gfx", "render", "rcs", "3d", "fragment", "vertex-tiler", "bin"}
 """As amdgpu, i915, xe, panfrost and v3d call them."""
 
 _ON_THE_CARD = ("vram", "local")
@@ -106,7 +106,7 @@ def _memory(uses: Sequence[ClientUse], integrated: bool) -> Reading:
 
 def _kind(used: set[str]) -> ProcessKind:
     """By the engines that the process has ever used."""
-    computes, draws = bool(used & _COMPUTE_ENGINES), bool(used & _GRAPHICS_ENGINES)
+    computes, draws = bool(used & COMPUTE_ENGINES), bool(used & GRAPHICS_ENGINES)
     if computes and draws:
         return ProcessKind.BOTH
     if computes:

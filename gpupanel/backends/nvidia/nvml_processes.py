@@ -7,10 +7,11 @@ import struct
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
 
 from gpupanel.backends.linux.proc import Identity, identity
-from gpupanel.backends.nvidia.nvml_library import INSUFFICIENT_SIZE, NOT_FOUND, Library, fault_of
+from gpupanel.backends.nvidia.nvml_library import INSUFFICIENT_SIZE, Library, fault_of
+from gpupanel.backends.nvidia.nvml_use import Use, UseNotes
+from gpupanel.model.errors import BackendError
 from gpupanel.model.gpu import GpuInfo, ProcessKind, ProcessSample, Reading, Unavailable
 
 _LISTS: Mapping[ProcessKind, str] = {
@@ -23,21 +24,11 @@ _ROOM = 64
 _MOST = 4096
 _NOT_TOLD = 2**64 - 1
 
-_UTILIZATION = "nvmlDeviceGetProcessUtilization"
-_USE = struct.Struct("=I4xQIIII")  # pid, microseconds, sm, memory controller, encoder, decoder
 _ENGINES = ("sm", "mem", "enc", "dec")
 _WINDOW_US = 1_000_000
 """What the first call looks back."""
 
 Identify = Callable[[int], Identity | None]
-
-
-class _Use(NamedTuple):
-    """One entry of nvmlProcessUtilizationSample_t."""
-
-    pid: int
-    time_us: int
-    percents: tuple[int, ...]
 
 
 def stride_of(memory: bytes, count: int) -> int:
@@ -56,7 +47,7 @@ def entries_of(memory: bytes, count: int, stride: int) -> list[tuple[int, int]]:
 
 
 def utilization_of(
-    uses: Iterable[_Use], pids: set[int], since_us: int
+    uses: Iterable[Use], pids: set[int], since_us: int
 ) -> dict[int, Mapping[str, float]]:
     """Mean per cent of each engine by pid: of the living, of this window, and no nonsense."""
     kept: dict[int, list[tuple[int, ...]]] = defaultdict(list)
@@ -88,7 +79,7 @@ class ProcessLists:
     def bind(self, nvml: Library, handle: object) -> None:
         """Ask this handle from now on."""
         self._handle = handle
-        self._use_symbol = nvml.symbol(_UTILIZATION)
+        self._notes = UseNotes(nvml, handle)
         self._symbols = {kind: _newest(nvml, name) for kind, name in _LISTS.items()}
 
     def pids(self) -> dict[int, tuple[ProcessKind, int]]:
@@ -174,26 +165,12 @@ class ProcessLists:
         return entries_of(memory.raw, held, stride)
 
     def _utilization(self, pids: set[int]) -> dict[int, Mapping[str, float]] | Unavailable:
-        if self._use_symbol is None:
-            return Unavailable(str(fault_of(13, _UTILIZATION)))
-        room = ctypes.c_uint(len(pids) + _ROOM)
-        since = ctypes.c_ulonglong(self._seen_us)
-        while True:
-            memory = ctypes.create_string_buffer(room.value * _USE.size)
-            held = room.value
-            code = self._use_symbol(self._handle, memory, ctypes.byref(room), since)
-            if code != INSUFFICIENT_SIZE or not held < room.value <= _MOST:
-                break
-        if code == NOT_FOUND:
-            return {}
-        if code:
-            return Unavailable(str(fault_of(code, _UTILIZATION)))
-        entries = list(_USE.iter_unpack(memory.raw[: min(held, room.value) * _USE.size]))
-        uses = [_Use(pid, time_us, tuple(percents)) for pid, time_us, *percents in entries]
-        since_us, self._seen_us = (
-            self._seen_us,
-            max([self._seen_us, *(use.time_us for use in uses)]),
-        )
+        since_us = self._seen_us
+        try:
+            uses = self._notes.since(since_us, len(pids))
+        except BackendError as fault:
+            return Unavailable(str(fault))
+        self._seen_us = max([since_us, *(use.time_us for use in uses)])
         return utilization_of(uses, pids, since_us)
 
 

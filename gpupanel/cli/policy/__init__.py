@@ -42,8 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     simulate = verbs.add_parser("simulate", help="what a file would have done to recorded miners")
     simulate.add_argument("file", type=Path, metavar="FILE", help="a machine file")
     simulate.add_argument(
-        "--verdicts", type=Path, required=True, metavar="FILE",
-        help="what was recorded, one JSON object per line",
+        "--verdicts", type=Path, metavar="FILE",
+        help="what was recorded, one JSON object per line; by default what the service wrote, "
+        "and where none runs, the window",
     )  # fmt: skip
     for verb in (show, explain, diff, simulate):
         verb.add_argument("--json", action="store_true", help="answer with one JSON document")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from gpupanel import paths
 from gpupanel.cli.exit_codes import ExitCode
 from gpupanel.cli.policy.diff import candidate
 from gpupanel.cli.policy.report import print_refusal
@@ -18,11 +20,13 @@ from gpupanel.policy.replay import MAX_LINE_BYTES, Outcome, read_verdicts, repla
 HEADING = ("PID", "EXECUTABLE", "ACTION", "CAP", "RECORDED", "HELD", "GPU TIME", "LOST")
 
 
-def run(file: Path, verdicts: Path, *, as_json: bool) -> int:
+def run(file: Path, verdicts: Path | None, *, as_json: bool) -> int:
     """Replay every record under the policy that the file alone would be."""
+    files = [verdicts] if verdicts else _kept()
     try:
         policy = candidate(file, this_user())
-        outcomes = replay(policy, read_verdicts(_lines(verdicts), str(verdicts)))
+        records = [one for path in files for one in read_verdicts(_lines(path), str(path))]
+        outcomes = replay(policy, records)
     except PolicyInvalid as refused:
         return print_refusal(refused, as_json=as_json)
     if as_json:
@@ -32,6 +36,16 @@ def run(file: Path, verdicts: Path, *, as_json: bool) -> int:
     else:
         _print(outcomes)
     return ExitCode.OK
+
+
+def _kept() -> list[Path]:
+    """What the service wrote, else what the user's agent did; older before newer."""
+    for files in (paths.machine_verdicts_files(), paths.user_verdicts_files()):
+        found = [path for path in files if path.exists()]
+        if found:
+            print(f"replaying {found[-1]}", file=sys.stderr)
+            return found
+    return []
 
 
 def _lines(path: Path) -> Iterator[bytes]:

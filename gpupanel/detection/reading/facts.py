@@ -29,14 +29,6 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
-class Launcher:
-    """A process that started the one in question, or its parent."""
-
-    name: str
-    arguments: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Connection:
     """An established connection to another host, or to a port of this one.
 
@@ -45,12 +37,23 @@ class Connection:
         port: The other end's.
         age_s: For how long it has been seen.
         is_local: The other end is this host.
+        bytes_per_s: Both ways together, since it was seen first; None where nothing tells it yet.
     """
 
     host: str
     port: int
     age_s: float = 0.0
     is_local: bool = False
+    bytes_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """A process of the same account that started the one in question, or was started by it."""
+
+    name: str
+    arguments: tuple[str, ...]
+    connections: tuple[Connection, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class ProcessFacts:
         script: What an interpreter runs; None for other programs.
         arguments: With the program first.
         launchers: The nearest first; none above a shell or a session.
+        children: And theirs; none that uses a GPU itself, and none below a shell.
         listening_ports: Of this host.
         open_files: Paths of regular files.
         libraries: Names of mapped files without folders.
@@ -83,7 +87,7 @@ class ProcessFacts:
     program: Program = Program()
     script: Program | None = None
     arguments: tuple[str, ...] = ()
-    launchers: tuple[Launcher, ...] = ()
+    launchers: tuple[Relative, ...] = ()
     connections: tuple[Connection, ...] = ()
     listening_ports: tuple[int, ...] = ()
     open_files: tuple[str, ...] = ()
@@ -91,6 +95,7 @@ class ProcessFacts:
     configs: tuple[Config, ...] = ()
     parent: int = 0
     uid: int | None = None
+    children: tuple[Relative, ...] = ()
 
     @property
     def content_sha256(self) -> str | None:

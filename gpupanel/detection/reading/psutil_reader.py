@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from gpupanel.detection.arguments import options
 from gpupanel.detection.reading.content import Contents
-from gpupanel.detection.reading.facts import Config, Connection, Launcher, ProcessFacts, Program
+from gpupanel.detection.reading.facts import Config, Connection, ProcessFacts, Program, Relative
 from gpupanel.detection.signatures import Signatures
 
 if TYPE_CHECKING:
@@ -38,11 +39,10 @@ class PsutilReader:
     def begin_look(self, now_s: float, pids: Sequence[int]) -> None:
         """Forget all but ``pids``."""
         self._now_s = now_s
-        self._contents.begin_look()
         self._seen_s = {key: at_s for key, at_s in self._seen_s.items() if key[0] in pids}
 
-    def read(self, pid: int, started: int) -> ProcessFacts | None:
-        """All that can be read of the process; None where it is gone, or its pid another's."""
+    def glance(self, pid: int, started: int) -> ProcessFacts | None:
+        """What costs little: all but connections, which Windows tells of the whole system alone."""
         import psutil
 
         try:
@@ -53,13 +53,29 @@ class PsutilReader:
         except psutil.Error:
             return None
         arguments = _arguments(process)
-        connections, ports = self._network(process)
         program = self._program(_path(process))
         script = self._script(process, program.name, arguments)
         return ProcessFacts(
             pid, started, name, program, script, arguments, self._launchers(process),
-            connections, ports, configs=self._configs(process, arguments), parent=parent,
+            configs=self._configs(process, arguments), parent=parent,
         )  # fmt: skip
+
+    def read(self, pid: int, started: int) -> ProcessFacts | None:
+        """All that can be read of the process; None where it is gone, or its pid another's."""
+        import psutil
+
+        facts = self.glance(pid, started)
+        if facts is None:
+            return None
+        try:
+            connections, ports = self._network(psutil.Process(pid))
+        except psutil.Error:
+            return None
+        return replace(facts, connections=connections, listening_ports=ports)
+
+    def read_on(self, is_over: Callable[[], bool]) -> None:
+        """Read more of the content of programs, until all is read or ``is_over``."""
+        self._contents.read_on(is_over)
 
     def parent(self, pid: int) -> tuple[int, int] | None:
         """Pid of its parent, and its own start; None where it is gone."""
@@ -69,6 +85,15 @@ class PsutilReader:
             process = psutil.Process(pid)
             return process.ppid(), _started(process)
         except psutil.Error:
+            return None
+
+    def environment(self, pid: int) -> dict[str, str] | None:
+        """With which it was started; None where that cannot be read."""
+        import psutil
+
+        try:
+            return dict(psutil.Process(pid).environ())
+        except (psutil.Error, OSError):
             return None
 
     def _program(self, path: str) -> Program:
@@ -89,16 +114,16 @@ class PsutilReader:
                 return self._program(path)
         return Program()
 
-    def _launchers(self, process: psutil.Process) -> tuple[Launcher, ...]:
+    def _launchers(self, process: psutil.Process) -> tuple[Relative, ...]:
         import psutil
 
-        found: list[Launcher] = []
+        found: list[Relative] = []
         try:
             for parent in process.parents()[:_MOST_LAUNCHERS]:
                 name = parent.name()
                 if name in self.known.launcher_ends:
                     break
-                found.append(Launcher(name, _arguments(parent)))
+                found.append(Relative(name, _arguments(parent)))
         except psutil.Error:
             return tuple(found)
         return tuple(found)

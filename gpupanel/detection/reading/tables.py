@@ -30,6 +30,7 @@ class Socket:
     Attributes:
         host: The other end as text, IPv4 also where it is written as IPv6.
         is_local: Both ends are this host.
+        local_host: This end, as it is bound.
     """
 
     inode: int
@@ -38,6 +39,7 @@ class Socket:
     port: int
     is_listening: bool
     is_local: bool
+    local_host: str = ""
 
 
 def sockets(table: bytes) -> Iterator[Socket]:
@@ -51,7 +53,7 @@ def sockets(table: bytes) -> Iterator[Socket]:
         here, there = _address(local), _address(remote)
         yield Socket(
             int(inode), int(local_port, 16), str(there), int(port, 16),
-            int(state, 16) == _LISTEN, there.is_loopback or here == there,
+            int(state, 16) == _LISTEN, there.is_loopback or here == there, str(here),
         )  # fmt: skip
 
 

@@ -143,11 +143,12 @@ def _homes_of(pid: int, homes: Homes) -> Iterator[str]:
 
 
 def _continue(trace: Trace) -> None:
-    """Children that were made after the trace was written are found below those that it names."""
+    """Children that were made after the trace was written are found below those that it names.
+
+    Whoever runs is told too: a stop may be on its way to him. Whom his user stopped runs as well.
+    """
     keys = [(int(pid), int(started)) for pid, started in trace["processes"]]
-    found = {one.key: one for one in process.living()}
-    stopped = [key for key in descendants(keys, found.values()) if found[key].state == "T"]
-    process.send_to(stopped, signal.SIGCONT)
+    process.send_to(descendants(keys, process.living()), signal.SIGCONT)
 
 
 _UNDO: Mapping[str, Callable[[Trace], None]] = {"cgroup": _thaw_groups, "signals": _continue}

@@ -78,9 +78,11 @@ class Systemd:
             *("Description", "s", "Processes whose GPU time gpupanel limits"),
             *("Slice", "s", slice_),
             *("CollectMode", "s", "inactive-or-failed"),
+            # A scope that is not delegated takes nobody in later; root needs not to ask for that.
+            *("Delegate", "b", str(self.is_users).lower()),
             *("PIDs", "au", str(len(pids)), *map(str, pids)),
         )
-        self._call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", "4", *properties, "0")
+        self._call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", "5", *properties, "0")
         # The call returns before the job is done, in two milliseconds as a rule.
         deadline_s = time.monotonic() + _TIMEOUT_S
         while time.monotonic() < deadline_s:

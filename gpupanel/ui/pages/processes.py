@@ -133,7 +133,7 @@ def _verdict(row: Row) -> Cell:
     if verdict is None:
         return Cell(fmt.UNKNOWN, Tone.SECONDARY, _not_judged())
     help_text = translate("Processes", "probability of mining: {0}; since {1}").format(
-        fmt.percent(100 * verdict.posterior), fmt.clock(verdict.since_unix_s)
+        fmt.probability(verdict.posterior), fmt.clock(verdict.since_unix_s)
     )
     return Cell(standing_text(verdict), STANDING_TONES[verdict.standing], help_text)
 
@@ -156,17 +156,17 @@ def _kind(row: Row) -> str:
 
 COLUMNS: tuple[Column, ...] = (
     Column(
-        QT_TRANSLATE_NOOP("Processes", "Name"), 148,
+        QT_TRANSLATE_NOOP("Processes", "Name"), 136,
         lambda row: Cell(row.process.name),
         lambda row: row.process.name.casefold(),
     ),
     Column(
-        QT_TRANSLATE_NOOP("Processes", "PID"), 68,
+        QT_TRANSLATE_NOOP("Processes", "PID"), 62,
         lambda row: Cell(str(row.process.pid), Tone.SECONDARY, is_number=True),
         lambda row: float(row.process.pid), is_number=True,
     ),
     Column(
-        QT_TRANSLATE_NOOP("Processes", "User"), 76,
+        QT_TRANSLATE_NOOP("Processes", "User"), 70,
         _user, lambda row: row.process.user,
     ),
     Column(
@@ -179,20 +179,20 @@ COLUMNS: tuple[Column, ...] = (
         lambda row: Cell(_kind(row), Tone.SECONDARY), _kind,
     ),
     Column(
-        QT_TRANSLATE_NOOP("Processes", "Class"), 84,
+        QT_TRANSLATE_NOOP("Processes", "Class"), 82,
         _class,
         lambda row: None if row.process.verdict is None else class_text(row.process.verdict),
     ),
     Column(
-        QT_TRANSLATE_NOOP("Processes", "Verdict"), 92,
+        QT_TRANSLATE_NOOP("Processes", "Verdict"), 84,
         _verdict, _posterior,
     ),
     Column(
-        QT_TRANSLATE_NOOP("Processes", "GPU use"), 88,
+        QT_TRANSLATE_NOOP("Processes", "GPU use"), 84,
         _utilization, lambda row: _number(row.process.utilization_percent), is_number=True,
     ),
     Column(
-        QT_TRANSLATE_NOOP("Processes", "Memory"), 84,
+        QT_TRANSLATE_NOOP("Processes", "Memory"), 80,
         lambda row: _reading_cell(
             row.process.memory_used_bytes, lambda value: str(fmt.memory_of_process(value))
         ),

@@ -122,7 +122,7 @@ class EvidenceCard(Card):
         """One or two sentences above the lines."""
         sentences = [
             self.tr("{0}, probability of mining {1}.").format(
-                standing_text(verdict), fmt.percent(100 * verdict.posterior)
+                standing_text(verdict), fmt.probability(verdict.posterior)
             )
         ]
         if verdict.protected:
@@ -142,5 +142,5 @@ def _row(line: Evidence) -> tuple[Cell, ...]:
         Cell(fmt.sentence(line.text), tone),
         Cell(translate("EvidenceFamilies", _FAMILIES[line.family]), Tone.SECONDARY),
         Cell(line.source.value, Tone.SECONDARY),
-        Cell(f"{line.weight_nats:+.1f}", tone),
+        Cell(f"{line.weight_nats:+.1f}".replace("-", "\N{MINUS SIGN}"), tone),
     )

@@ -1,0 +1,1 @@
+"""Meters of GPU time, one file per way of counting it."""
