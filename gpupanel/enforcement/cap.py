@@ -33,8 +33,13 @@ _SHOWN_S, _LONGEST_SHOWN_S = 10.0, 120.0
 _DRAINS_SHOWN = 100.0
 """The cap is kept over so many drain times."""
 
-_LEAST_SHARE = 0.02
-"""Who used less of the device than this is not held: there is nothing to learn from it yet."""
+_LEAST_SHARE = 0.005
+"""Who used less of the device than this is not held: there is nothing to learn from it yet. One
+core of a processor of 128 is more."""
+
+_MOST_SHARE = 4.0
+"""Of what the devices can give: a driver that counts engines one by one may tell of more than one
+device's time, and no counter can tell of that much."""
 
 _MEMORY_S = 20.0
 """Of bursts: how fast what was learned follows what the processes do now."""
@@ -211,7 +216,7 @@ class Cap:
             self.know(share)
 
     def _bounded(self, share: float) -> float:
-        return min(self._meter.capacity, max(_LEAST_SHARE, share))
+        return min(_MOST_SHARE * self._meter.capacity, max(_LEAST_SHARE, share))
 
     def _learn_drain(self, spent_s: float, past_s: float) -> None:
         """Work that ended since the last look took as long as it would have uncapped."""

@@ -17,6 +17,7 @@ from gpupanel.enforcement.cell import ProcessKey
 from gpupanel.enforcement.group import Group, Parts
 from gpupanel.enforcement.target import Target
 from gpupanel.model.hold import Hold
+from gpupanel.policy.offender import Treatment
 
 KIN_S = 0.25
 """Between two looks for more processes of programs that are held."""
@@ -28,6 +29,7 @@ _SHOWN_S = 1.0
 _RELEASE_S = 2.0
 
 _NOT_MINING = "it does not mine"
+_OTHER_TERMS = "policy wants something else now"
 _STOPPED = "gpupanel stopped"
 _MERGED = "its processes are held together with others of the same user"
 
@@ -39,10 +41,12 @@ class Plan:
     Attributes:
         targets: All that mine.
         cleared: All that were judged and do not.
+        terms: What policy says now about any target, also one that ended or has no new verdict.
     """
 
     targets: Sequence[Target]
     cleared: Collection[ProcessKey]
+    terms: Callable[[Target], Treatment]
 
 
 class Enforcer:
@@ -165,6 +169,7 @@ class Enforcer:
             done.set()
         if plan is not None:
             self._clear(plan.cleared, now_s)
+            self._ask_again(plan.terms, now_s)
             self._take(plan.targets, now_s)
         if plan is not None or released:
             self._show(now_s)
@@ -177,6 +182,14 @@ class Enforcer:
                 group.drop(processes)
             if not group.roster:
                 self._close(name, _NOT_MINING)
+
+    def _ask_again(self, terms: Callable[[Target], Treatment], now_s: float) -> None:
+        """Policy may have changed for those too of whom there is no new verdict."""
+        for group in list(self._groups.values()):
+            if changed := group.ask_again(terms):
+                self._take(changed, now_s)
+            if not group.roster:
+                self._close(group.name, _OTHER_TERMS)
 
     def _take(self, targets: Sequence[Target], now_s: float) -> None:
         for target in targets:
