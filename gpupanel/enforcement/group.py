@@ -95,6 +95,7 @@ class Group:
         self._members: frozenset[ProcessKey] = frozenset()
         self._arrivals: set[ProcessKey] = set()
         self._admitted: set[ProcessKey] = set()
+        self._is_share_noted = False
         self._share: float | None = None
         self._trim = Trim()
         self._written: tuple[Trace, Mapping[str, Any]] | None = None
@@ -218,6 +219,9 @@ class Group:
         self._tell_once()
         cap.set_cap(self.roster.cap_percent, now_s)
         cap.trim = self._trim.factor
+        if cap.share is not None and not self._is_share_noted:
+            # Whoever comes after a crash need not learn it again, and holds at once.
+            self._remember(cell)
         if self.roster.action == "terminate":
             cell.kill()
             return _IDLE_S
@@ -285,7 +289,7 @@ class Group:
             self._share = self._cap.share
         self._cell = self._cap = None
         self._stop_measuring()
-        self._members, self._written = frozenset(), None
+        self._members, self._written, self._is_share_noted = frozenset(), None, False
         self._parts.undoing.drop(self.name)
         return True
 
@@ -301,6 +305,7 @@ class Group:
             "share": None if share is None else round(share, 1),
         }
         note = cell.trace, resume
+        self._is_share_noted = share is not None
         if note != self._written:
             self._parts.undoing.hold(self.name, *note)
             self._written = note

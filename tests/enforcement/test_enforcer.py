@@ -238,6 +238,15 @@ def test_an_audit_tells_and_does_nothing() -> None:
     assert stage.told == [("hold.would", "audit only")]
 
 
+def test_what_was_learned_is_noted_before_the_first_freeze() -> None:
+    stage = Stage()
+    stage.judge(stage.target(10))
+    while not (stage.cells and stage.cells[0].freezes):
+        stage.run_s(0.02)
+    (resume,) = stage.undoing.known.values()
+    assert resume["share"] == 1.0
+
+
 def test_a_later_daemon_goes_on_at_once_and_needs_no_verdict_for_a_while() -> None:
     stage = Stage()
     stage.judge(stage.target(10, grace=5))
