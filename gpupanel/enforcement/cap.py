@@ -153,9 +153,12 @@ class Cap:
         Raises:
             HoldFailed: What was used could not be read, or the cell cannot be held or let go.
         """
+        was_learning = self.share is None
         spent_s = self._look(now_s)
         if self.share is None:
             return _GLANCE_S
+        if was_learning:
+            return POLL_S  # what was learned is noted before anybody is held
         self._limiter.charge(spent_s / self.share / self.trim, now_s)
         rest_s = self._limiter.wait_s(now_s)
         if rest_s <= 0:
