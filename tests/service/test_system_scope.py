@@ -17,6 +17,7 @@ from gpupanel.model.gpu import ProcessKind, ProcessSample
 from gpupanel.policy.sources import MachineSource, Sources, UserSource
 from gpupanel.policy.trusted_file import Trust
 from gpupanel.service.daemon import Daemon
+from gpupanel.service.scope import Scope
 from tests.service.test_daemon import Caller
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="users by number")
@@ -39,7 +40,8 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     sources = Sources(
         MachineSource((machine,), trust), UserSource(tmp_path / "none"), tmp_path / "state"
     )
-    made = Daemon("system", sources, None, lambda: Opened((), (), ()), users_dir=tmp_path / "users")
+    scope = Scope("system", sources, tmp_path / "history.db", users_dir=tmp_path / "users")
+    made = Daemon(scope, None, lambda: Opened((), (), ()))
     made.start()
     yield made
     made.stop()
