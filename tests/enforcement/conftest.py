@@ -124,9 +124,9 @@ def runs_on(pids: list[int], within_s: float = 5.0) -> bool:
 
 def stands_still(pids: list[int]) -> bool:
     """Whether none of them gets processor time, after a moment in which a freeze takes effect."""
-    _pass(0.03)
+    _pass(0.02)
     before = [ticks(pid) for pid in pids]
-    _pass(0.06)
+    _pass(0.05)
     return [ticks(pid) for pid in pids] == before
 
 
