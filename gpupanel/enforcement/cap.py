@@ -241,7 +241,8 @@ class Cap:
         self._limiter.set_window(min(max(_TURN_S, _DRAINS_PER_TURN * self.drain_s), longest_s))
 
     def _freeze(self, now_s: float) -> None:
+        """Each time anew: after a pause of ours, the dead man has let them go."""
+        self._cell.freeze()
         if not self.is_frozen:
-            self._cell.freeze()
             self.is_frozen = True
             self._frozen_at_s, self._drained_s = now_s, 0.0

@@ -58,12 +58,14 @@ class Enforcer:
         beat: Callable[[], None],
         clock_s: Callable[[], float] = time.monotonic,
         unix_s: Callable[[], float] = time.time,
+        prefix: str = "hold",
     ) -> None:
         """Hold nobody yet.
 
         Args:
             parts: What groups are built from.
             beat: Called at least twice a second while all is well.
+            prefix: Of the names of cells.
             clock_s: Monotonic.
             unix_s: The wall clock.
         """
@@ -71,6 +73,7 @@ class Enforcer:
         self._beat = beat
         self._clock_s = clock_s
         self._unix_s = unix_s
+        self._prefix = prefix
         self._groups: dict[str, Group] = {}
         self._due_s: dict[str, float] = {}
         self._numbers = itertools.count(1)
@@ -200,7 +203,7 @@ class Enforcer:
                 self._merge(first, others, now_s)
                 first.take([target], now_s)
             else:
-                name = f"hold-{os.getpid()}-{next(self._numbers)}"
+                name = f"{self._prefix}-{os.getpid()}-{next(self._numbers)}"
                 group = Group(name, self._parts, target, now_s, self._unix_s())
                 self._groups[name] = group
             self._due_s.clear()

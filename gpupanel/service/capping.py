@@ -143,8 +143,9 @@ class Capping:
         assert self._scope.journal_file is not None
         try:
             self._holding = Holding(
-                self._scope.journal_file, self._gpus, self._on_hold, self._on_fault, beat
-            )
+                self._scope.journal_file, self._scope.cells, self._gpus, self._on_hold,
+                self._on_fault, beat,
+            )  # fmt: skip
         except HoldFailed as reason:
             self._on_fault(str(reason))
             return

@@ -27,7 +27,9 @@ from gpupanel.service.scope import Scope
 place = Path(sys.argv[1])
 machine = MachineSource((place / "policy.d",), Trust(own_uid() or 0, place))
 sources = Sources(machine, NoUser(), place / "state")
-scope = Scope("system", sources, place / "history.db", journal_file=place / "held.jsonl")
+scope = Scope(
+    "system", sources, place / "history.db", journal_file=place / "held.jsonl", cells="test-imports"
+)
 daemon = Daemon(scope, Store(scope.history_file))
 turned = threading.Event()
 daemon.start(turned.set)

@@ -26,6 +26,7 @@ def main(folder: Path, uid: int) -> None:
     scope = Scope(
         "system", sources, folder / "history.db", users_dir=folder / "users",
         journal_file=folder / "holds" / "held.jsonl", acts_on_uid=uid,
+        cells=f"test-{uid}",
     )  # fmt: skip
     daemon = Daemon(scope)
     daemon.start()
