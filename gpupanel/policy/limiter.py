@@ -36,13 +36,11 @@ class Limiter:
         Raises:
             ValueError: An argument is out of range.
         """
-        if not 0 < window_s < math.inf:
-            raise ValueError(f"window_s is {window_s}, a length of time was expected")
-        self._window_s = window_s
         self._credit_s = 0.0
         self._last_s: float | None = None
         self._is_resting = False
-        self._use(cap_percent)
+        self.cap_percent = cap_percent
+        self.set_window(window_s)
 
     def set_cap(self, cap_percent: int, now_s: float) -> None:
         """Use another cap from now on; debt stays, but time at 100 leaves none.
@@ -55,6 +53,17 @@ class Limiter:
             self._credit_s = 0.0
         self._use(cap_percent)
         self._credit_s = min(self._credit_s, self._most_s)
+
+    def set_window(self, window_s: float) -> None:
+        """Rest and burst in turns of another length from now on; credit and debt stay.
+
+        Raises:
+            ValueError: ``window_s`` is no length of time.
+        """
+        if not 0 < window_s < math.inf:
+            raise ValueError(f"window_s is {window_s}, a length of time was expected")
+        self._window_s = window_s
+        self._use(self.cap_percent)
 
     def charge(self, gpu_seconds: float, now_s: float) -> None:
         """Account for work that has just ended.
