@@ -28,6 +28,10 @@ from gpupanel.ui.window import Window
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from gpupanel.model.hold import Hold
+    from gpupanel.ui.desktop import Desktop
+    from gpupanel.ui.notifier import Notifier
+
 
 class Panel(QObject):
     """Everything of one running window, wired; ``close`` leaves nothing behind."""
@@ -35,6 +39,7 @@ class Panel(QObject):
     def __init__(self, link: Link, choice: ThemeChoice) -> None:
         super().__init__()
         self.link = link
+        self._notifier: Notifier | None = None
         self.runs = Runs(parent=self)
         self.store = Store(self.runs, self, link)
         self.window = Window(self.store, choice)
@@ -48,14 +53,31 @@ class Panel(QObject):
         link.snapshot_received.connect(self.store.add_snapshot)
         link.policy_received.connect(self.store.set_policy)
         link.processes_received.connect(self.store.set_processes)
+        link.holds_received.connect(self._take_holds)
         self.runs.changed.connect(lambda: link.guard(self.runs.active))
         self.window.log_wanted.connect(lambda: self.window.copy(link.log))
         self.window.closed.connect(self.close)
 
     def close(self) -> None:
         """End the runs and the agent; called twice is called once."""
+        if self._notifier is not None:
+            self._notifier.close()
         self.runs.close()
         self.link.close()
+
+    def _take_holds(self, holds: Sequence[Hold]) -> None:
+        self.store.holds.take(holds)
+        if self._notifier is None:
+            from gpupanel.ui.notifier import Notifier  # after the first frame
+
+            self._notifier = Notifier(self.store, self.link, self._find_desktop, self)
+
+    def _find_desktop(self) -> Desktop | None:
+        from gpupanel.ui.desktop import desktop_here
+
+        policy = self.store.policy
+        may_show_tray = policy is not None and policy.is_true("ui.show_tray")
+        return desktop_here(self, may_show_tray=may_show_tray)
 
 
 class _Signals:
