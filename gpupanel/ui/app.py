@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from gpupanel.model.hold import Hold
-    from gpupanel.ui.desktop import Desktop
-    from gpupanel.ui.notifier import Notifier
+    from gpupanel.ui.notify.desktop import Desktop
+    from gpupanel.ui.notify.notifier import Notifier
 
 
 class Panel(QObject):
@@ -68,12 +68,12 @@ class Panel(QObject):
     def _take_holds(self, holds: Sequence[Hold]) -> None:
         self.store.holds.take(holds)
         if self._notifier is None:
-            from gpupanel.ui.notifier import Notifier  # after the first frame
+            from gpupanel.ui.notify.notifier import Notifier  # after the first frame
 
             self._notifier = Notifier(self.store, self.link, self._find_desktop, self)
 
     def _find_desktop(self) -> Desktop | None:
-        from gpupanel.ui.desktop import desktop_here
+        from gpupanel.ui.notify.desktop import desktop_here
 
         policy = self.store.policy
         may_show_tray = policy is not None and policy.is_true("ui.show_tray")

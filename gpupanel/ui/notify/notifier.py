@@ -14,8 +14,8 @@ from typing import Any
 from PySide6.QtCore import QElapsedTimer, QObject, QTimer
 
 from gpupanel.model.hold import Hold
-from gpupanel.ui.desktop import Desktop
 from gpupanel.ui.holds import ProcessKey
+from gpupanel.ui.notify.desktop import Desktop
 from gpupanel.ui.past import Agent
 from gpupanel.ui.store import Store
 from gpupanel.ui.widgets.holds import words
@@ -103,7 +103,7 @@ class Notifier(QObject):
             return
         for key in self._told.keys() - self._acting().keys():
             hold = self._told.pop(key)
-            if self._store.holds.said.get(key) != "":
+            if hold.action != "notify" and self._store.holds.said.get(key) != "":
                 params = {"pid": key[0], "started": key[1]}
                 self._agent.ask("explain", params, partial(self._freed, hold), lambda _: None)
 

@@ -18,7 +18,7 @@ from gpupanel.ui.theme import LIGHT, icon
 _SECONDS = 10
 _ICON_PX = 32
 _CLOSE_MS = 500
-_MARKUP = str.maketrans({"<": "‹", ">": "›", "&": "+"})
+_MARKUP = str.maketrans({"<": "(", ">": ")", "&": "+"})
 """Some services read mark-up in a note: a program's name must not become any."""
 
 
@@ -45,7 +45,7 @@ class SessionBus(Desktop):
     """The service that freedesktop.org specifies: GNOME, KDE, and most others have it."""
 
     _CALL = (
-        "--user", "--timeout=5", "--quiet", "call", "org.freedesktop.Notifications",
+        "--user", "--timeout=5", "--quiet", "--", "call", "org.freedesktop.Notifications",
         "/org/freedesktop/Notifications", "org.freedesktop.Notifications", "Notify",
         "susssasa{sv}i", "gpupanel", "0", "gpupanel",
     )  # fmt: skip
@@ -103,8 +103,15 @@ class Tray(Desktop):
         self._icon.hide()
 
 
-def desktop_here(parent: QObject, *, may_show_tray: bool) -> Desktop | None:
-    """What this system has; None where policy does not allow it."""
-    if sys.platform != "win32":
+if sys.platform == "win32":
+
+    def desktop_here(parent: QObject, *, may_show_tray: bool) -> Desktop | None:
+        """As below."""
+        return Tray(parent) if may_show_tray else None
+
+else:
+
+    def desktop_here(parent: QObject, *, may_show_tray: bool) -> Desktop | None:
+        """What this system has; None where it needs a tray icon and there may be none."""
+        del may_show_tray
         return SessionBus(parent)
-    return Tray(parent) if may_show_tray else None
