@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gpupanel.ui.widgets.holds.banner import HoldBanner
 
 DEFAULT_SIZE = (1180, 760)
-_LEAST_SIZE = (900, 600)
+_LEAST_SIZE = (1024, 680)
 
 
 class Window(QWidget):
@@ -178,4 +178,5 @@ class Window(QWidget):
         banner.help_wanted.connect(lambda case: self.open_help("held", case))
         banner.acted.connect(self._show_holds)
         self._banners.addWidget(banner)
+        banner.come_after(self._lost.action)
         return banner

@@ -21,7 +21,7 @@ from gpupanel.ui.widgets.controls import Choice
 from gpupanel.ui.widgets.evidence import EvidenceCard
 from gpupanel.ui.widgets.fields import LineField
 from gpupanel.ui.widgets.holds import words
-from gpupanel.ui.widgets.processes.columns import COLUMNS, SORTED_FIRST, Row
+from gpupanel.ui.widgets.processes.columns import COLUMNS, HELD, SORTED_FIRST, Row
 from gpupanel.ui.widgets.scrolled import Scrolled
 from gpupanel.ui.widgets.state_view import StateView
 from gpupanel.ui.widgets.table import Table
@@ -81,6 +81,7 @@ class ProcessesPage(Page):
         rows = self._rows(processes or ())
         self._shown = [row.process for row in rows]
         self.table.renew({self._key(row): tuple(c.cell(row) for c in COLUMNS) for row in rows})
+        self.table.show_column(HELD, any(row.hold is not None for row in rows))
         title, sentence = self._nothing_to_show(bool(rows))
         self._state.set_texts(title, sentence)
         self._stack.setCurrentIndex(0 if title else 1)

@@ -88,7 +88,7 @@ class EvidenceCard(Card):
         self._asked_for: Verdict | None = None
         self._title = Text(bold=True)
         self._sentence = Text(tone=Tone.SECONDARY, size_px=SMALL_PX, wrap=True)
-        self.objection = Objection(store.holds, self)
+        self.objection = Objection(store.holds, self, self.tr("It does not &mine"))
         self.held = HoldBlock(store)
         self.held.key_wanted.connect(lambda key: self.place_wanted.emit("policy", key))
         self.held.help_wanted.connect(lambda case: self.help_wanted.emit("held", case))
@@ -97,6 +97,7 @@ class EvidenceCard(Card):
         head = QHBoxLayout()
         head.addWidget(self._title)
         head.addStretch(1)
+        head.addWidget(self.held.why)
         head.addWidget(self.objection.button)
         self.body.addLayout(head)
         self.body.addWidget(self.objection.question)

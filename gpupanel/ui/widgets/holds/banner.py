@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout
+from PySide6.QtGui import QAccessible, QAccessibleAnnouncementEvent
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from gpupanel.model.hold import Hold
 from gpupanel.ui import format as fmt
@@ -40,9 +41,9 @@ class HoldBanner(Banner):
         self._more = Text(tone=Tone.SECONDARY, size_px=SMALL_PX, wrap=True)
         self.why = Button(self.tr("&Why?"))
         self.why.clicked.connect(self._ask_why)
-        self.line = Button(self.tr("Show in &Processes"))
+        self.line = Button(self.tr("Show in P&rocesses"))
         self.line.clicked.connect(self._ask_for_line)
-        self.objection = Objection(store.holds, self)
+        self.objection = Objection(store.holds, self, self.tr("It does &not mine"))
         row = QHBoxLayout()
         row.setSpacing(8)
         row.setContentsMargins(32, 0, 0, 0)
@@ -61,12 +62,20 @@ class HoldBanner(Banner):
     def show_holds(self, now_s: float) -> None:
         """What the store knows now; hides itself where there is nothing to say."""
         self._shown = self._store.holds.all or ()
-        self._terms = tuple(_terms(one, now_s) for one in self._shown)
+        before, self._terms = self._terms, tuple(_terms(one, now_s) for one in self._shown)
         self.setVisible(bool(self._shown) and self._terms != self._hidden)
         if len(self._shown) == 1:
             self._show_one(self._shown[0], now_s)
         elif self._shown:
             self._show_several(now_s)
+        if self._terms != before:
+            self._speak()
+
+    def come_after(self, before: QWidget) -> None:
+        """In the order of the tab key; made late, it would come last."""
+        for widget in (self.why, self.line, *self.objection.buttons, self.action):
+            QWidget.setTabOrder(before, widget)
+            before = widget
 
     def _show_one(self, hold: Hold, now_s: float) -> None:
         self.set_tone(words.tone(hold, now_s))
@@ -87,6 +96,12 @@ class HoldBanner(Banner):
         self._more.set_text(more)
         self._more.setToolTip("\n".join(fmt.sentence(one.reason) for one in self._shown))
         self.objection.show_process(None, is_possible=False)
+
+    def _speak(self) -> None:
+        """To whoever hears the window and is elsewhere in it."""
+        if self.isVisible() and QAccessible.isActive():
+            told = QAccessibleAnnouncementEvent(self, self.text)
+            QAccessible.updateAccessibility(told)
 
     def _hide(self) -> None:
         self._hidden = self._terms

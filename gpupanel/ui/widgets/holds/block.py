@@ -35,6 +35,9 @@ _FACTS = (
 class HoldBlock(QWidget):
     """Part of the card below the table of processes; there only for a program with a hold.
 
+    Attributes:
+        why: Asks for help, for its owner to place.
+
     Signals:
         key_wanted(str): The user wants to see a policy key.
         help_wanted(str): The user wants to know more; the policy's own words for it.
@@ -56,15 +59,12 @@ class HoldBlock(QWidget):
         self.chart.setAccessibleName(self.tr("Efficiency over two minutes"))
         self.reason = _Reason(self.tr("Reason in the policy's words"))
         self.reason.linkActivated.connect(self.key_wanted)
-        self.why = Button(self.tr("&Why is it held?"))
+        self.why = Button(self.tr("Wh&y is it held?"))
         self.why.clicked.connect(self._ask_why)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
-        head = QHBoxLayout()
-        head.addWidget(self._headline, 1)
-        head.addWidget(self.why, 0, Qt.AlignmentFlag.AlignTop)
-        column.addLayout(head)
+        column.addWidget(self._headline)
         row = QHBoxLayout()
         row.setSpacing(16)
         row.addWidget(self.chart)
@@ -79,6 +79,7 @@ class HoldBlock(QWidget):
         """Show ``hold`` as it is now; hidden for None."""
         self._hold = hold
         self.setVisible(hold is not None)
+        self.why.setVisible(hold is not None)
         if hold is None:
             return
         self._headline.set_text(words.headline(hold, self._store.policy, now_s))
@@ -96,7 +97,7 @@ class HoldBlock(QWidget):
     def _show_figures(self, hold: Hold) -> None:
         texts = (
             words.efficiency(hold),
-            fmt.percent(hold.cap_percent),
+            words.cap(hold),
             fmt.span(hold.window_s) if hold.window_s else fmt.UNKNOWN,
             fmt.time_of_day(hold.since_unix_s),
             fmt.number(hold.processes, 0),
@@ -104,6 +105,7 @@ class HoldBlock(QWidget):
         for fact, text in zip(self._facts, texts, strict=True):
             fact.set_value(text)
         series = self._store.holds.series(hold)
+        self.chart.setVisible(any(value is not None for value in series))
         top = max([_TOP_PERCENT, *(value for value in series if value is not None)])
         self.chart.set_series(series, top, hold.cap_percent)
         self.chart.setAccessibleDescription(self.tr("now {0}, cap {1}").format(texts[0], texts[1]))

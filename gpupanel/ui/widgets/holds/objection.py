@@ -20,19 +20,20 @@ class Objection(QObject):
         question: Says what it does and asks, and later what came of it; there only when needed.
     """
 
-    def __init__(self, holds: Holds, parent: QWidget) -> None:
+    def __init__(self, holds: Holds, parent: QWidget, label: str) -> None:
+        """``label`` is of the button: two on one page need two keys."""
         super().__init__(parent)
         self._holds = holds
         self._key: ProcessKey | None = None
         self._is_possible = self._is_asking = False
-        self.button = Button(self.tr("It does &not mine"))
+        self.button = Button(label)
         self.button.setToolTip(
             self.tr("Remembers this program by its content, so that it is not held or suspected.")
         )
         self.button.clicked.connect(self._ask)
         self.yes = Button(self.tr("&Yes, it does not mine"))
         self.yes.clicked.connect(self._object)
-        self.cancel = Button(self.tr("&Cancel"))
+        self.cancel = Button(self.tr("Canc&el"))
         self.cancel.clicked.connect(self._give_up)
         self._text = Text(tone=Tone.SECONDARY, size_px=SMALL_PX, wrap=True)
         self.question = QWidget()
@@ -43,6 +44,11 @@ class Objection(QObject):
         row.addWidget(self.yes)
         row.addWidget(self.cancel)
         self._show()
+
+    @property
+    def buttons(self) -> tuple[Button, ...]:
+        """All that take the focus, in their order."""
+        return self.button, self.yes, self.cancel
 
     def show_process(self, key: ProcessKey | None, *, is_possible: bool) -> None:
         """About which program it is, and whether its user may object."""

@@ -99,7 +99,9 @@ _BADGES: Mapping[tuple[Phase, str], str] = {
     (Phase.TOLD, ""): QT_TRANSLATE_NOOP("Holds", "Told"),
     (Phase.WOULD, ""): QT_TRANSLATE_NOOP("Holds", "Would be held"),
     (Phase.WOULD, "notify"): QT_TRANSLATE_NOOP("Holds", "Told"),
-    (Phase.DUE, ""): QT_TRANSLATE_NOOP("Holds", "In {wait}"),
+    (Phase.DUE, ""): QT_TRANSLATE_NOOP("Holds", "Held in {wait}"),
+    (Phase.DUE, "suspend"): QT_TRANSLATE_NOOP("Holds", "Stopped in {wait}"),
+    (Phase.DUE, "terminate"): QT_TRANSLATE_NOOP("Holds", "Ended in {wait}"),
     (Phase.ACTS, ""): QT_TRANSLATE_NOOP("Holds", "Held to {cap}"),
     (Phase.ACTS, "suspend"): QT_TRANSLATE_NOOP("Holds", "Stopped"),
     (Phase.ACTS, "terminate"): QT_TRANSLATE_NOOP("Holds", "Being ended"),
@@ -206,6 +208,11 @@ def _deed(hold: Hold) -> str:
     return "slow" if hold.cap_percent == _WHOLE_PERCENT and hold.would == "throttle" else hold.would
 
 
+def cap(hold: Hold) -> str:
+    """What it may get, of what it does uncapped."""
+    return fmt.UNKNOWN if _deed(hold) != "throttle" else fmt.percent(hold.cap_percent)
+
+
 def efficiency(hold: Hold) -> str:
     """What it gets, of what it does uncapped."""
     reading = hold.efficiency_percent
@@ -214,7 +221,7 @@ def efficiency(hold: Hold) -> str:
 
 def in_short(hold: Hold, now_s: float) -> str:
     """Name and badge, for a line of several."""
-    return f"{program(hold)}: {badge(hold, now_s)}"
+    return f"{program(hold)} · {badge(hold, now_s)}"
 
 
 def facts(hold: Hold, now_s: float) -> list[str]:

@@ -167,6 +167,10 @@ COLUMNS: tuple[Column, ...] = (
         lambda row: row.process.name.casefold(),
     ),
     Column(
+        QT_TRANSLATE_NOOP("Processes", "Held"), 212,
+        _held, lambda row: None if row.hold is None else float(row.hold.cap_percent),
+    ),
+    Column(
         QT_TRANSLATE_NOOP("Processes", "PID"), 68,
         lambda row: Cell(str(row.process.pid), Tone.SECONDARY, is_number=True),
         lambda row: float(row.process.pid), is_number=True,
@@ -194,10 +198,6 @@ COLUMNS: tuple[Column, ...] = (
         _verdict, _posterior,
     ),
     Column(
-        QT_TRANSLATE_NOOP("Processes", "Held"), 168,
-        _held, lambda row: None if row.hold is None else float(row.hold.cap_percent),
-    ),
-    Column(
         QT_TRANSLATE_NOOP("Processes", "GPU use"), 88,
         _utilization, lambda row: _number(row.process.utilization_percent), is_number=True,
     ),
@@ -218,5 +218,8 @@ COLUMNS: tuple[Column, ...] = (
     ),
 )  # fmt: skip
 """From left to right."""
+
+HELD = next(i for i, column in enumerate(COLUMNS) if column.title == "Held")
+"""Only there while somebody is held."""
 
 SORTED_FIRST = next(i for i, column in enumerate(COLUMNS) if column.title == "GPU use")
