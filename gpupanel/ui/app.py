@@ -53,10 +53,14 @@ class Panel(QObject):
         link.snapshot_received.connect(self.store.add_snapshot)
         link.policy_received.connect(self.store.set_policy)
         link.processes_received.connect(self.store.set_processes)
-        link.holds_received.connect(self._take_holds)
+        link.holds_received.connect(self.store.holds.take)
         self.runs.changed.connect(lambda: link.guard(self.runs.active))
         self.window.log_wanted.connect(lambda: self.window.copy(link.log))
         self.window.closed.connect(self.close)
+
+    def tell_of_holds(self) -> None:
+        """Tell on the desktop when programs are held from now on; a picture tells nobody."""
+        self.link.holds_received.connect(self._begin_to_tell)
 
     def close(self) -> None:
         """End the runs and the agent; called twice is called once."""
@@ -65,8 +69,8 @@ class Panel(QObject):
         self.runs.close()
         self.link.close()
 
-    def _take_holds(self, holds: Sequence[Hold]) -> None:
-        self.store.holds.take(holds)
+    def _begin_to_tell(self) -> None:
+        """The agent told for the first time."""
         if self._notifier is None:
             from gpupanel.ui.notify.notifier import Notifier  # after the first frame
 
@@ -162,6 +166,7 @@ def _open_window(link: Link) -> int:
     def remember() -> None:
         preferences.geometry = window.saveGeometry()
 
+    panel.tell_of_holds()
     panel.store.past.tariff = preferences.tariff
     panel.store.past.tariff_chosen.connect(choose_tariff)
     window.theme_chosen.connect(choose_theme)

@@ -114,6 +114,9 @@ def test_a_user_objects_by_keyboard_and_a_refusal_is_shown(bench: Any, page: Any
     button = page.evidence.objection.button
     button.setFocus()
     QTest.keyClick(button, Qt.Key.Key_Space)
+    assert "object" not in {method for method, _ in bench.agent.seen}
+    page.evidence.objection.yes.setFocus()
+    QTest.keyClick(page.evidence.objection.yes, Qt.Key.Key_Space)
     assert bench.agent.seen[-1] == ("object", {"pid": 7, "started": 1007})
     refused = next(one for one in bench.agent.asked if one.method == "object")
     refused.refuse("policy does not let users object")
