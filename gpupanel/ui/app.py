@@ -28,7 +28,6 @@ from gpupanel.ui.window import Window
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from gpupanel.model.hold import Hold
     from gpupanel.ui.notify.desktop import Desktop
     from gpupanel.ui.notify.notifier import Notifier
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
-
-from PySide6.QtCore import QObject, Signal
 
 from gpupanel.model.gpu import GpuId, Unavailable
 from gpupanel.ui.past import Agent
@@ -19,28 +17,35 @@ ProcessKey = tuple[int, int]
 """Pid and start."""
 
 
-class Holds(QObject):
-    """Follows what the agent tells.
+class Holds:
+    """Follows what the agent tells; no QObject, which the first frame would pay for.
 
     Attributes:
         all: None until the agent told.
         said: Programs of which the user said here that they do not mine, by process: why the
             agent refused; empty where it did not, or was not heard yet.
-
-    Signals:
-        changed(): There is another hold, or what is done is another thing; what a hold comes to
-            changes all the time and is not told.
-        taken(ProcessKey): The agent took the user's word.
     """
 
-    changed = Signal()
-    taken = Signal(object)
+    def __init__(
+        self,
+        agent: Agent | None,
+        points: int,
+        changed: Callable[[], None],
+        taken: Callable[[ProcessKey], None],
+    ) -> None:
+        """Know nothing yet.
 
-    def __init__(self, agent: Agent | None, points: int, parent: QObject | None = None) -> None:
-        """``points`` is how many efficiencies are remembered of each hold, one a tick."""
-        super().__init__(parent)
+        Args:
+            agent: Whom to tell of the user's word.
+            points: How many efficiencies are remembered of each hold, one a tick.
+            changed: Called when there is another hold, or something else is done; what a hold
+                comes to changes all the time and is not told.
+            taken: Called when the agent took the user's word.
+        """
         self._agent = agent
         self._points = points
+        self._changed = changed
+        self._taken = taken
         self._series: dict[str, deque[float | None]] = {}
         self.all: tuple[Hold, ...] | None = None
         self.said: dict[ProcessKey, str] = {}
@@ -49,7 +54,7 @@ class Holds(QObject):
         """All that are shown to this user now."""
         before, self.all = self.all, tuple(holds)
         if before is None or list(map(_terms, before)) != list(map(_terms, holds)):
-            self.changed.emit()
+            self._changed()
 
     def forget(self) -> None:
         """The agent is gone; what it held, it let go."""
@@ -89,11 +94,11 @@ class Holds(QObject):
 
         def refuse(reason: str) -> None:
             self.said[key] = reason
-            self.changed.emit()
+            self._changed()
 
         params = {"pid": key[0], "started": key[1]}
-        self._agent.ask("object", params, lambda _: self.taken.emit(key), refuse)
-        self.changed.emit()
+        self._agent.ask("object", params, lambda _: self._taken(key), refuse)
+        self._changed()
 
 
 def _terms(hold: Hold) -> Hold:

@@ -99,7 +99,7 @@ class Store(QObject):
         super().__init__(parent)
         self._agent = agent
         self.past = Past(agent, self)
-        self.holds = Holds(agent, POINTS, self)
+        self.holds = Holds(agent, POINTS, self.changed.emit, self.explain)
         self.processes: tuple[ProcessSample, ...] | None = None
         self.hidden_processes: tuple[str, ...] = ()
         self.explained: tuple[ProcessKey, Verdict | str] | None = None
@@ -119,8 +119,6 @@ class Store(QObject):
             self._notes = RunNotes(runs, agent, self)
         runs.changed.connect(self.changed)
         self.past.changed.connect(self.changed)
-        self.holds.changed.connect(self.changed)
-        self.holds.taken.connect(self.explain)
 
     def reading(self, gpu_id: GpuId, key: str) -> Reading:
         """The latest value of one metric; never an old one."""

@@ -182,7 +182,7 @@ def test_efficiencies_are_remembered_of_each_hold_while_it_lasts(bench: Any) -> 
 
 def test_only_what_is_done_is_news(bench: Any) -> None:
     told: list[None] = []
-    bench.store.holds.changed.connect(lambda: told.append(None))
+    bench.store.changed.connect(lambda: told.append(None))
     first = made()
     for hold in (first, replace(first, efficiency_percent=50.0, window_s=12.0)):
         bench.store.holds.take([hold])
