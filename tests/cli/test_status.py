@@ -132,7 +132,7 @@ def test_who_is_held_and_why(
         first,
         replace(first, id="2", pid=8, acts_unix_s=later_s, efficiency_percent=nothing, means=""),
         replace(first, id="3", pid=9, action="observe", would="suspend", means="", user=None),
-        replace(first, id="4", pid=10, means="", reason="permission denied"),
+        replace(first, id="4", pid=10, means="", reason="permission\x1b denied"),
         replace(first, id="5", pid=11, action="notify", would="notify", means=""),
     )
     choose(monkeypatch, "managed", Endpoint.READ_ONLY, *holds)
@@ -148,7 +148,7 @@ def test_who_is_held_and_why(
         ["xm?rig", "10", "3", "mara", "throttle, not in force", "50 %", "49 %", "–"],
         ["xm?rig", "11", "3", "mara", "notify", "50 %", "49 %", "–"],
     ]
-    assert "xm?rig (10): permission denied" in out
+    assert "xm?rig (10): permission? denied" in out
     assert call("--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert [Hold.from_json(entry) for entry in document["holds"]] == list(holds)

@@ -125,6 +125,9 @@ def test_a_refusal_is_shown_and_a_new_process_is_asked_about_anew(held: Any) -> 
     press(objection.yes)
     held.agent.asked[-1].refuse("policy does not let users object")
     assert "Your word was refused: Policy does not let users object." in spoken(banner(held))
+    held.store.set_link(LinkState.RESTARTING, "The agent crashed.")
+    tell(held, made())
+    assert objection.button.isVisible()  # another agent may say another thing
     tell(held, made(pid=70))
     assert objection.button.isVisible()
     tell(held, made(pid=70, may_release=False))

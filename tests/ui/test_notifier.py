@@ -220,16 +220,18 @@ class TestSessionBus:
         self, session_bus: str, qtbot: QtBot, bench: Any
     ) -> None:
         del session_bus
-        with subprocess.Popen(
+        server = subprocess.Popen(
             [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True, env=os.environ
-        ) as server:
-            assert server.stdout is not None
-            assert server.stdout.readline() == "True\n"
-            desktop = SessionBus(bench.window)
+        )
+        assert server.stdout is not None
+        assert server.stdout.readline() == "True\n"
+        desktop = SessionBus(bench.window)
+        try:
             with qtbot.waitSignal(desktop._call.finished, timeout=10_000):
                 desktop.show_note("--host=evil <b>x</b> & y", "two\nlines")
-            got = server.stdout.readline() + server.stdout.readline()
+        finally:
             server.terminate()
+            got, _ = server.communicate(timeout=10)
         assert got == "Notify|susssasa{sv}i|--host=evil (b)x(/b) + y|two\nlines\n"
         assert desktop.problem == ""
 

@@ -67,9 +67,9 @@ class HoldBlock(QWidget):
         column.addWidget(self._headline)
         row = QHBoxLayout()
         row.setSpacing(16)
-        row.addWidget(self.chart)
         for fact in self._facts:
             row.addWidget(fact)
+        row.addWidget(self.chart)
         row.addStretch(1)
         column.addLayout(row)
         column.addWidget(self._why_text)
