@@ -20,7 +20,7 @@ def action_text(hold: Hold, now_s: float) -> str:
         return f"would {hold.would}"
     if now_s < hold.acts_unix_s:
         return f"{hold.action} in {hold.acts_unix_s - now_s:.0f} s"
-    if hold.action != "notify" and not hold.means:
+    if hold.problem or (hold.action != "notify" and not hold.means):
         return f"{hold.action}, not in force"
     return hold.action
 
@@ -55,5 +55,10 @@ def holds_text(holds: Sequence[Hold]) -> str:
         )
         for hold in holds
     ]
-    reasons = [f"{printable(hold.name)} ({hold.pid}): {printable(hold.reason)}" for hold in holds]
+    reasons = [
+        f"{printable(hold.name)} ({hold.pid}): {printable(text)}"
+        for hold in holds
+        for text in (hold.reason, hold.problem)
+        if text
+    ]
     return "\n".join([columns([_HEADING, *rows]), *reasons])

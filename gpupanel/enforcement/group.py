@@ -204,10 +204,10 @@ class Group:
             cap.efficiency_percent() if cap is not None else _NOT_HELD,
             cap.window_s if cap is not None else 0.0,
             self._began_unix_s, self._began_unix_s + self.acts_s - self._began_s,
-            self._problem or leader.treatment.reason,
+            leader.treatment.reason,
             means.label if means is not None else "",
             means.is_best_effort if means is not None else False,
-            leader.may_release,
+            leader.may_release, self._problem,
         )  # fmt: skip
 
     def _act(self, now_s: float) -> float:

@@ -165,7 +165,7 @@ def test_nothing_is_frozen_that_nobody_else_could_let_go() -> None:
     stage.run_s(30)
     assert all(cell.freezes == 0 for cell in stage.cells)
     assert ("hold.failed", "the disk is full") in stage.told
-    assert [one.reason for one in stage.enforcer.holds()] == ["the disk is full"]
+    assert [one.problem for one in stage.enforcer.holds()] == ["the disk is full"]
 
 
 def test_a_machine_that_cannot_hold_says_so_once_and_tries_again() -> None:

@@ -201,7 +201,7 @@ def test_nothing_of_it_is_cut(
     elif step == "several":
         tell(held, made(), made(id="2", pid=8), made(id="3", pid=9), made(id="4", pid=10))
     elif step == "failed":
-        tell(held, made(means="", reason="it could not be held: " + "why " * 40))
+        tell(held, made(means="", problem="it could not be held: " + "why " * 40))
     for _ in range(4):
         qapp.processEvents()
     assert (nameless(banner(held)), cut(banner(held))) == ([], [])

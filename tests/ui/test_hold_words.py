@@ -42,7 +42,7 @@ MACHINE = policy(Level.MANDATORY, Scope.MACHINE, Source(SITE, 4, 1))
         ({"acts_in_s": 25.4, "action": "terminate", "would": "terminate"}, "due",
             "will be ended in 25 s", "Ended in 25 s", Tone.WARN),
         ({"acts_in_s": -1.0, "means": ""}, "due", "in 0 s", "Held in 0 s", Tone.WARN),
-        ({"means": "", "reason": "permission denied"}, "failed",
+        ({"means": "", "problem": "permission denied"}, "failed",
             "xmrig should be held and is not: permission denied.", "Not held", Tone.ERROR),
         ({"action": "observe"}, "would", "would be held to 50 % of its speed", "Would be held",
             Tone.SECONDARY),

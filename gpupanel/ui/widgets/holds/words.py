@@ -118,6 +118,8 @@ def phase(hold: Hold, now_s: float) -> Phase:
         return Phase.TOLD
     if now_s < hold.acts_unix_s:
         return Phase.DUE
+    if hold.problem:
+        return Phase.FAILED
     if hold.means:
         return Phase.ACTS
     return Phase.DUE if now_s < hold.acts_unix_s + _SLACK_S else Phase.FAILED
@@ -185,7 +187,7 @@ def headline(hold: Hold, policy: EffectivePolicy | None, now_s: float) -> str:
         cap=fmt.percent(hold.cap_percent),
         who=by_whom(hold, policy),
         wait=fmt.span(max(0.0, hold.acts_unix_s - now_s)),
-        why=hold.reason,
+        why=hold.problem or hold.reason,
     )
 
 
