@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QApplication
 
 from gpupanel import __version__, children
 from gpupanel.ipc.transport import installed_service
-from gpupanel.paths import user_state_dir
+from gpupanel.paths import user_policy_file, user_state_dir
 from gpupanel.ui import theme
 from gpupanel.ui.link import Link
 from gpupanel.ui.past import Tariff
@@ -65,6 +65,7 @@ class Panel(QObject):
         """End the runs and the agent; called twice is called once."""
         if self._notifier is not None:
             self._notifier.close()
+            self._courier.stop()
         self.runs.close()
         self.link.close()
 
@@ -74,6 +75,9 @@ class Panel(QObject):
             from gpupanel.ui.notify.notifier import Notifier  # after the first frame
 
             self._notifier = Notifier(self.store, self.link, self._find_desktop, self)
+            from gpupanel.ui.courier import WishCourier
+
+            self._courier = WishCourier(self.link, user_policy_file(), self)
 
     def _find_desktop(self) -> Desktop | None:
         from gpupanel.ui.notify.desktop import desktop_here

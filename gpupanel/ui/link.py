@@ -52,7 +52,7 @@ class Link(QObject):
     Attributes:
         state: Where it stands now.
         reason: Why the agent or the service was lost, for a person; empty while it runs.
-        service_problem: Why an agent is used though there seems to be a service; else empty.
+        service_problem: What the service does not do for us, and why; else empty.
         version: What the other end says it is; None until it said hello.
 
     Signals:
@@ -162,6 +162,12 @@ class Link(QObject):
             self._request(method, params, answer, refuse)
         else:
             QTimer.singleShot(0, lambda: refuse(self.tr("the agent is not running")))
+
+    def complain(self, problem: str) -> None:
+        """Show why the service does not do something for us; empty when it does."""
+        if problem != self.service_problem:
+            self.service_problem = problem
+            self.state_changed.emit()
 
     def want_processes(self, wanted: bool) -> None:
         """Whether to be told of processes; looking at all of them costs the agent something."""
