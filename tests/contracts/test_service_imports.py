@@ -43,7 +43,7 @@ print(*sys.modules)
 LOOKS_AT_THE_ENVIRONMENT = {"environ", "environb", "getenv", "expanduser", "expandvars", "home"}
 MAY_LOOK = {
     # What systemd set for this very process.
-    "service/systemd.py",
+    "service/overseer/systemd.py",
     # What steers a worker, beside what steers the agent that started it; the service has none.
     "detection/own.py", "detection/reading/psutil_reader.py",
     # Processes of a user, who may steer himself.

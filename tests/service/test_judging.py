@@ -25,9 +25,9 @@ from gpupanel.model.verdict import Standing, Verdict
 from gpupanel.policy.claims import Claim, Level, Scope
 from gpupanel.policy.replay import read_verdicts
 from gpupanel.policy.resolve import EffectivePolicy, PolicyState, resolve
-from gpupanel.service.judging import Judging
+from gpupanel.service.mining.judging import Judging
+from gpupanel.service.mining.verdict_log import VerdictLog
 from gpupanel.service.objections import Objections, Objectors
-from gpupanel.service.verdict_log import VerdictLog
 from gpupanel.service.views import View
 from tests.detection.harness import FakeReader, miners
 from tests.detection.test_own import settled

@@ -112,7 +112,7 @@ if sys.platform == "linux":
 
     from gpupanel.enforcement.linux import process
     from gpupanel.enforcement.tree import descendants
-    from gpupanel.service.undoing import Undoing as _LinuxUndoing
+    from gpupanel.service.mining.undoing import Undoing as _LinuxUndoing
 
     def _undoing(journal_file: Path, prefix: str, on_fault: Callable[[str], None]) -> _Undoing:
         return _LinuxUndoing(journal_file, prefix, on_fault)

@@ -13,7 +13,7 @@ from gpupanel.enforcement.target import Target, offender_from_json, target_from_
 from gpupanel.model.gpu import GpuId, GpuInfo, ProcessSample, Unavailable
 from gpupanel.model.verdict import ProcessClass, Standing, Verdict
 from gpupanel.policy.offender import Offender, Treatment, treat
-from gpupanel.service.judging import Facts, PolicyOf
+from gpupanel.service.mining.judging import Facts, PolicyOf
 
 _GUESTS = frozenset({ProcessClass.GAMING, ProcessClass.AI, ProcessClass.RENDERING})
 _AT_WORK_PERCENT = 5.0
