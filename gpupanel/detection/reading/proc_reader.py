@@ -100,7 +100,7 @@ class ProcReader:
         if kept is None or kept.started != about.started:
             kept = self._processes[pid] = _Known(about.started)
         arguments = words(read(f"{folder}/cmdline", _COMMAND_BYTES))
-        program, script = self._program(f"{folder}/exe"), self._script(folder, arguments)
+        program, script = self._program(folder), self._script(folder, arguments)
         return ProcessFacts(
             pid, about.started, about.name, program, script, arguments,
             self._relatives.launchers(about.parent, uid, (script or program).name),
@@ -148,9 +148,10 @@ class ProcReader:
         named = (os.fsdecode(pair).partition("=") for pair in pairs if b"=" in pair)
         return {name: value for name, _, value in named} or None
 
-    def _program(self, link: str) -> Program:
+    def _program(self, folder: str) -> Program:
+        link = f"{folder}/exe"
         path = target(link)
-        if not path or self._files.is_far(path):
+        if not path or self._files.is_far(folder, path):
             return Program(path)
         content = self._contents.of(link)
         return self._described(path, content)
@@ -169,7 +170,7 @@ class ProcReader:
         if os.path.basename(target(f"{folder}/exe")) not in self.known.interpreters:
             return None
         for word in arguments[1:]:
-            if word.startswith("-") or "\0" in word or self._files.is_far(word):
+            if word.startswith("-") or "\0" in word or self._files.leads_far(folder, word):
                 continue
             content = self._contents.of(inside(folder, word))
             if content is not None:
