@@ -258,6 +258,19 @@ class Stage:
         return seen[self.entry.facts.pid, self.entry.facts.started].standing
 
 
+def test_root_s_program_with_a_users_code_in_it_is_the_users() -> None:
+    """LD_PRELOAD, say: neither protected nor allowed by its path."""
+    program = Program("/usr/bin/gnome-shell", is_trusted=True)
+    stage = Stage(replace(T_REX, facts=replace(T_REX.facts, program=program)))
+    key = T_REX.facts.pid, T_REX.facts.started
+    for runs_foreign_code, standing in ((False, Standing.SUSPECTED), (True, Standing.MINING)):
+        stage.reader.runs_foreign_code = runs_foreign_code
+        assert [stage.look(now_s) for now_s in (3, 6)] == [standing] * 2
+        facts = stage.detector.facts(key)
+        assert facts is not None
+        assert facts.program.is_trusted is not runs_foreign_code
+
+
 def test_a_respawn_under_another_name_keeps_its_verdict() -> None:
     program = replace(T_REX.facts.program, sha256="ab" * 32)
     stage = Stage(replace(T_REX, facts=replace(T_REX.facts, program=program)))

@@ -20,6 +20,7 @@ from gpupanel.detection.reading.facts import ProcessFacts
 from gpupanel.detection.reading.own_files import OwnFiles
 from gpupanel.detection.reading.proc_reader import ProcReader
 from gpupanel.detection.reading.psutil_reader import PsutilReader
+from gpupanel.detection.reading.tables import mapped_files
 from gpupanel.detection.signatures import built_in
 from gpupanel.detection.told import all_evidence
 
@@ -193,6 +194,38 @@ def test_a_copy_under_another_name_is_the_same_program(start: Start, tmp_path: P
     assert facts.content_sha256 == removed.content_sha256 == expected
     assert removed.program.name == "update"
     assert not facts.program.is_trusted
+
+
+@pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() != 0, reason="the tests' own library must not be root's"
+)
+def test_code_that_root_did_not_install_is_seen_in_root_s_program(tmp_path: Path) -> None:
+    cat = os.path.realpath(shutil.which("cat") or "")
+    plain = subprocess.Popen([cat], stdin=subprocess.PIPE)
+    library = next(path for path in mapped_by(os.getpid()) if "/libc" in path)
+    borrowed = tmp_path / "mine.so"
+    shutil.copy(library, borrowed)
+    os.chown(borrowed, 65534, 65534)
+    loaded = subprocess.Popen(
+        [cat], stdin=subprocess.PIPE, env={**os.environ, "LD_PRELOAD": str(borrowed)}
+    )
+    try:
+        while str(borrowed) not in mapped_by(loaded.pid):
+            assert loaded.poll() is None
+        reader = ProcReader(built_in())
+        assert [reader.has_foreign_code(one.pid) for one in (plain, loaded)] == [False, True]
+        assert read(loaded.pid).program.is_trusted
+        borrowed.unlink()
+        assert reader.has_foreign_code(loaded.pid)
+        shutil.copy(library, borrowed)  # root's, and another file than the one that is mapped
+        assert reader.has_foreign_code(loaded.pid)
+    finally:
+        plain.communicate()
+        loaded.communicate()
+
+
+def mapped_by(pid: int) -> set[str]:
+    return {path for path, _ in mapped_files(Path(f"/proc/{pid}/maps").read_bytes())}
 
 
 def test_an_interpreter_is_its_script(start: Start, tmp_path: Path) -> None:

@@ -16,7 +16,14 @@ from gpupanel.detection.reading.own_files import OwnFiles, inside
 from gpupanel.detection.reading.proc_files import descriptors, links, owner, read, status, target
 from gpupanel.detection.reading.rates import bytes_of
 from gpupanel.detection.reading.relatives import Relatives
-from gpupanel.detection.reading.tables import Socket, mapped_names, socket_inode, sockets, words
+from gpupanel.detection.reading.tables import (
+    Socket,
+    mapped_files,
+    mapped_names,
+    socket_inode,
+    sockets,
+    words,
+)
 from gpupanel.detection.signatures import Signatures
 from gpupanel.policy.trusted_file import safe_identity
 
@@ -147,6 +154,20 @@ class ProcReader:
         pairs = read(f"{self._root}/{pid}/environ", _ENVIRONMENT_BYTES).split(b"\0")
         named = (os.fsdecode(pair).partition("=") for pair in pairs if b"=" in pair)
         return {name: value for name, _, value in named} or None
+
+    def has_foreign_code(self, pid: int) -> bool:
+        """Whether it runs code from a file that root did not install, a removed one too.
+
+        Code that was written into its memory (by a debugger, by itself) is not seen.
+        """
+        folder = f"{self._root}/{pid}"
+        files = mapped_files(read(f"{folder}/maps", _MAPS_BYTES))
+        return not files or any(self._is_foreign(folder, *one) for one in files)
+
+    def _is_foreign(self, folder: str, path: str, inode: int) -> bool:
+        """By inode: of some file systems, this table and ``stat`` tell different devices."""
+        found = None if self._files.is_far(folder, path) else safe_identity(Path(path))
+        return found is None or found[1] != inode
 
     def _program(self, folder: str) -> Program:
         link = f"{folder}/exe"
