@@ -61,8 +61,9 @@ def compared(package: Distribution, folder: Path, trust: Trust) -> Installed:
         trust: Who may write to the files of root's package.
     """
     files = [one for one in package.files or () if one.hash and one.hash.mode == "sha256"]
-    paths = {Path(os.path.normpath(str(one.locate()))): one for one in files}
-    if _is_editable(package) or folder / "__init__.py" not in paths:
+    listed = {Path(os.path.normpath(str(one.locate()))): one for one in files}
+    paths = {path: one for path, one in listed.items() if folder in path.parents}
+    if _is_editable(package) or not paths:
         return Installed(folder, 0)
     there = {path: one for path, one in paths.items() if path.is_file()}
     return Installed(
