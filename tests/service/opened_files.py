@@ -12,7 +12,6 @@ from queue import SimpleQueue
 from gpupanel.service import serving
 from gpupanel.service.overseer import Order
 
-
 BEATS = 5
 
 
