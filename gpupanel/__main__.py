@@ -69,13 +69,13 @@ def _probe(arguments: list[str]) -> int:
 
 def _deadman(arguments: list[str]) -> int:
     del arguments
-    if sys.platform == "linux":
+    if sys.platform == "win32":
+        sys.stderr.write("gpupanel deadman: Windows lets go by itself\n")
+        return 2
+    else:  # noqa: RET505 - mypy sees one of the two on each system
         from gpupanel.enforcement.deadman_child import main
 
         return main()
-    else:  # noqa: RET505 - mypy takes what comes after for unreachable
-        sys.stderr.write("gpupanel deadman: this system lets go by itself\n")
-        return 2
 
 
 def _service(arguments: list[str]) -> int:

@@ -23,7 +23,7 @@ def replace_file(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(part, path)
     except BaseException:
-        os.unlink(part)
+        Path(part).unlink(missing_ok=True)  # interrupted right after, it is in its place
         raise
     settle_directory(path.parent)
 

@@ -31,3 +31,5 @@ class ExitCode(IntEnum):
     """``status --check``: there is no machine policy."""
     AUDIT_ONLY = 13
     """``status --check``: the mining cap only reports."""
+    SERVICE_DOWN = 14
+    """``status --check``: there is policy, and no service that holds everybody to it."""

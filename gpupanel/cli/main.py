@@ -19,7 +19,7 @@ NOUNS: Mapping[str, str] = {
     "history": "export remembered readings; energy in kWh and its cost",
     "stress": "list and run loads: mining, AI, gaming",
     "policy": "validate, show, explain, compare and try out policy",
-    "status": "how policy, agent and driver stacks stand",
+    "status": "how policy and service stand, and who is held",
     "audit": "verify, show and export what was decided and done",
     "doctor": "say what works here, what does not, and what to do about it",
 }
@@ -35,7 +35,7 @@ EXIT_CODES: Mapping[type[Exception], ExitCode] = {
 
 EPILOG = """exit status: 0 ok, 1 not well (policy errors, run failed, verification failed), 2 usage,
 3 warnings under --strict, 4 insecure ownership, 6 input or output, 7 agent unreachable, 8 denied;
-status --check also: 10 stale, 11 closed, 12 unmanaged, 13 audit only"""
+status --check also: 10 stale, 11 closed, 12 unmanaged, 13 audit only, 14 service down"""
 
 
 class _Noun(Protocol):

@@ -1,4 +1,4 @@
-"""``gpupanelctl processes``: who uses the GPUs, how much, and whether it mines and why."""
+"""``gpupanelctl processes``: who uses the GPUs, how much, who mines and why, and who is held."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from math import floor
+from time import time
 from typing import Any
 
 from gpupanel.cli.exit_codes import ExitCode
+from gpupanel.cli.holds import short_text
 from gpupanel.cli.text import columns
 from gpupanel.ipc.client import Client
 from gpupanel.model.gpu import ProcessSample, Reading, Unavailable
+from gpupanel.model.hold import Hold
 from gpupanel.model.verdict import Verdict
 
 UNKNOWN = "–"
-HEADING = ("GPU", "PID", "USER", "NAME", "TYPE", "CLASS", "VERDICT", "GPU%", "MEMORY")
+HEADING = ("GPU", "PID", "USER", "NAME", "TYPE", "CLASS", "VERDICT", "HELD", "GPU%", "MEMORY")
 REASONS = ("WEIGHT", "FAMILY", "READ FROM", "EVIDENCE")
 MIB = 1 << 20
 
@@ -34,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     chosen.add_argument(
         "--explain", type=int, metavar="PID", help="print why a process is thought to mine or not"
     )
+    chosen.add_argument(
+        "--not-mining", type=int, metavar="PID",
+        help="say that a program of yours does not mine: it is let go and remembered by its "
+        "content, if policy lets users say so",
+    )  # fmt: skip
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -45,7 +53,9 @@ def main(arguments: argparse.Namespace) -> int:
                 continue
             if arguments.explain is not None:
                 return _explain(client, params, arguments)
-            _print(params, arguments)
+            if arguments.not_mining is not None:
+                return _object(client, params, arguments)
+            _print({**params, **client.call("holds", {})}, arguments)
             for reason in params.get("hidden", ()):
                 print(reason, file=sys.stderr)
             if not arguments.watch:
@@ -56,18 +66,43 @@ def main(arguments: argparse.Namespace) -> int:
 def _explain(client: Client, params: Mapping[str, Any], arguments: argparse.Namespace) -> ExitCode:
     """The verdict on one process with its evidence, line by line."""
     pid = arguments.explain
-    found = [entry for entry in params["processes"] if entry["pid"] == pid]
-    if not found:
-        print(f"gpupanelctl: process {pid} uses no GPU that can be seen", file=sys.stderr)
+    entry = _entry_of(pid, params)
+    if entry is None:
         return ExitCode.NOT_WELL
-    asked = {"pid": pid, "started": found[0]["started"]}
+    asked = {"pid": pid, "started": entry["started"]}
     document = client.call("explain", asked)["judgement"]
     if arguments.json:
-        print(json.dumps({"pid": pid, "name": found[0]["name"], "judgement": document}))
+        print(json.dumps({"pid": pid, "name": entry["name"], "judgement": document}))
     elif document is None:
         print(f"process {pid} did no work on a GPU yet, so nobody looked into it")
     else:
-        print(_explanation(ProcessSample.from_json(found[0]), Verdict.from_json(document)))
+        print(_explanation(ProcessSample.from_json(entry), Verdict.from_json(document)))
+    return ExitCode.OK
+
+
+def _entry_of(pid: int, params: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """One of the processes that were told; None, and said so, where it is not among them."""
+    found: Mapping[str, Any] | None = next(
+        (entry for entry in params["processes"] if entry["pid"] == pid), None
+    )
+    if found is None:
+        print(f"gpupanelctl: process {pid} uses no GPU that can be seen", file=sys.stderr)
+    return found
+
+
+def _object(client: Client, params: Mapping[str, Any], arguments: argparse.Namespace) -> ExitCode:
+    """Give the user's word on one program; a refusal comes with its reason."""
+    pid = arguments.not_mining
+    entry = _entry_of(pid, params)
+    if entry is None:
+        return ExitCode.NOT_WELL
+    client.call("object", {"pid": pid, "started": entry["started"]})
+    if arguments.json:
+        print(json.dumps({"pid": pid, "name": entry["name"], "excused": True}))
+    else:
+        print(
+            f"{printable(entry['name'])} (pid {pid}) is remembered as a program that does not mine"
+        )
     return ExitCode.OK
 
 
@@ -95,16 +130,20 @@ def _cut(posterior: float) -> float:
 def _print(params: Mapping[str, Any], arguments: argparse.Namespace) -> None:
     entries = [entry for entry in params["processes"] if arguments.gpu in (None, entry["gpu"])]
     if arguments.json:
-        print(json.dumps({"processes": entries}), flush=True)
+        print(json.dumps({"processes": entries, "holds": params["holds"]}), flush=True)
         return
     samples = [ProcessSample.from_json(entry) for entry in entries]
-    print(_table(samples) if samples else "no process uses a GPU", flush=True)
+    holds = [Hold.from_json(one) for one in params["holds"]]
+    print(_table(samples, holds) if samples else "no process uses a GPU", flush=True)
 
 
-def _table(samples: Sequence[ProcessSample]) -> str:
+def _table(samples: Sequence[ProcessSample], holds: Sequence[Hold]) -> str:
     """The busiest first, GPU by GPU."""
+    now_s = time()
+    held = {(hold.pid, hold.started): short_text(hold, now_s) for hold in holds}
     ordered = sorted(samples, key=lambda sample: (sample.gpu_id, -_rank(sample), sample.pid))
-    return columns([HEADING, *(_row(sample) for sample in ordered)])
+    rows = (_row(sample, held.get((sample.pid, sample.started), UNKNOWN)) for sample in ordered)
+    return columns([HEADING, *rows])
 
 
 def _rank(sample: ProcessSample) -> float:
@@ -112,7 +151,7 @@ def _rank(sample: ProcessSample) -> float:
     return -1.0 if isinstance(busy, Unavailable) else busy
 
 
-def _row(sample: ProcessSample) -> tuple[str, ...]:
+def _row(sample: ProcessSample, held: str) -> tuple[str, ...]:
     return (
         sample.gpu_id,
         str(sample.pid),
@@ -121,6 +160,7 @@ def _row(sample: ProcessSample) -> tuple[str, ...]:
         sample.kind.value,
         sample.verdict.process_class.value if sample.verdict else UNKNOWN,
         sample.verdict.standing.value if sample.verdict else UNKNOWN,
+        held,
         _text(sample.utilization_percent, 1, "{:.0f} %"),
         _text(sample.memory_used_bytes, MIB, "{:.0f} MiB"),
     )

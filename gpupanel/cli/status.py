@@ -1,17 +1,20 @@
-"""``gpupanelctl status``: how policy, agent, driver stacks and runs stand."""
+"""``gpupanelctl status``: how policy, service, driver stacks and runs stand, and who is held."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpupanel.cli.exit_codes import ExitCode
+from gpupanel.cli.holds import holds_text
 from gpupanel.cli.text import columns
 from gpupanel.ipc.client import Client
 from gpupanel.ipc.transport import Endpoint
+from gpupanel.model.errors import ServiceUnreachable
+from gpupanel.model.hold import Hold
 from gpupanel.policy.faults import printable
 from gpupanel.policy.resolve import EffectivePolicy, PolicyState
 
@@ -22,6 +25,7 @@ CHECK_CODES: Mapping[PolicyState, ExitCode] = {
     PolicyState.UNMANAGED: ExitCode.UNMANAGED,
     PolicyState.AUDIT_ONLY: ExitCode.AUDIT_ONLY,
 }
+_DOWN = {ExitCode.SERVICE_DOWN: "service down"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,27 +34,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check", action="store_true", help="exit with the state of the policy; see below"
     )
+    codes = {**{code: state.value for state, code in CHECK_CODES.items()}, **_DOWN}
     parser.epilog = "exit status of --check: " + ", ".join(
-        f"{code.value} {state.value.replace('_', ' ')}" for state, code in CHECK_CODES.items()
+        f"{code.value} {word.replace('_', ' ')}" for code, word in codes.items()
     )
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Look once; that something is not well is an answer and no failure, without --check."""
+    try:
+        return _look(arguments)
+    except ServiceUnreachable as reason:
+        if not arguments.check:
+            raise
+        print(f"gpupanelctl: {reason}", file=sys.stderr)
+        return ExitCode.SERVICE_DOWN
+
+
+def _look(arguments: argparse.Namespace) -> int:
     with Client() as client:
         agent = {**client.hello, "endpoint": client.endpoint.value}
         gpus = client.call("gpus", {})
         policy = EffectivePolicy.from_json(client.call("policy", {}))
-    status = _status(agent, gpus, policy)
+        holds = client.call("holds", {})["holds"]
+    status = _status(agent, gpus, policy, holds)
     if arguments.json:
         print(json.dumps(status, indent=2))
     else:
         _print(status, policy)
-    return CHECK_CODES[policy.state] if arguments.check else ExitCode.OK
+    return _check(policy, client.endpoint) if arguments.check else ExitCode.OK
+
+
+def _check(policy: EffectivePolicy, endpoint: Endpoint) -> ExitCode:
+    """An agent holds its own user alone: that is not what an administrator's policy asks for."""
+    if policy.is_managed and endpoint is Endpoint.PARENT:
+        return ExitCode.SERVICE_DOWN
+    return CHECK_CODES[policy.state]
 
 
 def _status(
-    agent: Mapping[str, Any], gpus: Mapping[str, Any], policy: EffectivePolicy
+    agent: Mapping[str, Any],
+    gpus: Mapping[str, Any],
+    policy: EffectivePolicy,
+    holds: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     locked = [setting.key for setting in policy.settings.values() if setting.is_locked]
     return {
@@ -64,6 +90,7 @@ def _status(
         "backends": gpus["backends"],
         "gpus": [gpu["id"] for gpu in gpus["gpus"]],
         "runs": _runs(),
+        "holds": list(holds),
     }
 
 
@@ -97,9 +124,12 @@ def _print(status: Mapping[str, Any], policy: EffectivePolicy) -> None:
         ("Backends", ", ".join(backends) or "none"),
         ("GPUs", ", ".join(status["gpus"]) or "none"),
         ("Runs", f"{len(status['runs'])} running"),
+        ("Holds", f"{len(status['holds'])}" if status["holds"] else "nobody is held"),
     ]
     if said["loosened"]:
         rows.insert(1, ("Loosened", ", ".join(said["loosened"])))
     print(columns([(name, printable(text)) for name, text in rows]))
+    if status["holds"]:
+        print(f"\n{holds_text([Hold.from_json(one) for one in status['holds']])}")
     for diagnostic in policy.diagnostics:
         print(printable(str(diagnostic)), file=sys.stderr)

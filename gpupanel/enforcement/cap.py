@@ -33,8 +33,13 @@ _SHOWN_S, _LONGEST_SHOWN_S = 10.0, 120.0
 _DRAINS_SHOWN = 100.0
 """The cap is kept over so many drain times."""
 
-_LEAST_SHARE = 0.02
-"""Who used less of the device than this is not held: there is nothing to learn from it yet."""
+_LEAST_SHARE = 0.005
+"""Who used less of the device than this is not held: there is nothing to learn from it yet. One
+core of a processor of 128 is more."""
+
+_MOST_SHARE = 4.0
+"""Of what the devices can give: a driver that counts engines one by one may tell of more than one
+device's time, and no counter can tell of that much."""
 
 _MEMORY_S = 20.0
 """Of bursts: how fast what was learned follows what the processes do now."""
@@ -148,9 +153,12 @@ class Cap:
         Raises:
             HoldFailed: What was used could not be read, or the cell cannot be held or let go.
         """
+        was_learning = self.share is None
         spent_s = self._look(now_s)
         if self.share is None:
             return _GLANCE_S
+        if was_learning:
+            return POLL_S  # what was learned is noted before anybody is held
         self._limiter.charge(spent_s / self.share / self.trim, now_s)
         rest_s = self._limiter.wait_s(now_s)
         if rest_s <= 0:
@@ -211,7 +219,7 @@ class Cap:
             self.know(share)
 
     def _bounded(self, share: float) -> float:
-        return min(self._meter.capacity, max(_LEAST_SHARE, share))
+        return min(_MOST_SHARE * self._meter.capacity, max(_LEAST_SHARE, share))
 
     def _learn_drain(self, spent_s: float, past_s: float) -> None:
         """Work that ended since the last look took as long as it would have uncapped."""
@@ -233,7 +241,8 @@ class Cap:
         self._limiter.set_window(min(max(_TURN_S, _DRAINS_PER_TURN * self.drain_s), longest_s))
 
     def _freeze(self, now_s: float) -> None:
+        """Each time anew: after a pause of ours, the dead man has let them go."""
+        self._cell.freeze()
         if not self.is_frozen:
-            self._cell.freeze()
             self.is_frozen = True
             self._frozen_at_s, self._drained_s = now_s, 0.0

@@ -17,6 +17,7 @@ from gpupanel.enforcement.cell import ProcessKey
 from gpupanel.enforcement.group import Group, Parts
 from gpupanel.enforcement.target import Target
 from gpupanel.model.hold import Hold
+from gpupanel.policy.offender import Treatment
 
 KIN_S = 0.25
 """Between two looks for more processes of programs that are held."""
@@ -28,6 +29,7 @@ _SHOWN_S = 1.0
 _RELEASE_S = 2.0
 
 _NOT_MINING = "it does not mine"
+_OTHER_TERMS = "policy wants something else now"
 _STOPPED = "gpupanel stopped"
 _MERGED = "its processes are held together with others of the same user"
 
@@ -39,10 +41,12 @@ class Plan:
     Attributes:
         targets: All that mine.
         cleared: All that were judged and do not.
+        terms: What policy says now about any target, also one that ended or has no new verdict.
     """
 
     targets: Sequence[Target]
     cleared: Collection[ProcessKey]
+    terms: Callable[[Target], Treatment]
 
 
 class Enforcer:
@@ -54,12 +58,14 @@ class Enforcer:
         beat: Callable[[], None],
         clock_s: Callable[[], float] = time.monotonic,
         unix_s: Callable[[], float] = time.time,
+        prefix: str = "hold",
     ) -> None:
         """Hold nobody yet.
 
         Args:
             parts: What groups are built from.
             beat: Called at least twice a second while all is well.
+            prefix: Of the names of cells.
             clock_s: Monotonic.
             unix_s: The wall clock.
         """
@@ -67,6 +73,7 @@ class Enforcer:
         self._beat = beat
         self._clock_s = clock_s
         self._unix_s = unix_s
+        self._prefix = prefix
         self._groups: dict[str, Group] = {}
         self._due_s: dict[str, float] = {}
         self._numbers = itertools.count(1)
@@ -165,6 +172,7 @@ class Enforcer:
             done.set()
         if plan is not None:
             self._clear(plan.cleared, now_s)
+            self._ask_again(plan.terms, now_s)
             self._take(plan.targets, now_s)
         if plan is not None or released:
             self._show(now_s)
@@ -178,6 +186,14 @@ class Enforcer:
             if not group.roster:
                 self._close(name, _NOT_MINING)
 
+    def _ask_again(self, terms: Callable[[Target], Treatment], now_s: float) -> None:
+        """Policy may have changed for those too of whom there is no new verdict."""
+        for group in list(self._groups.values()):
+            if changed := group.ask_again(terms):
+                self._take(changed, now_s)
+            if not group.roster:
+                self._close(group.name, _OTHER_TERMS)
+
     def _take(self, targets: Sequence[Target], now_s: float) -> None:
         for target in targets:
             self._part_from_others(target)
@@ -187,7 +203,7 @@ class Enforcer:
                 self._merge(first, others, now_s)
                 first.take([target], now_s)
             else:
-                name = f"hold-{os.getpid()}-{next(self._numbers)}"
+                name = f"{self._prefix}-{os.getpid()}-{next(self._numbers)}"
                 group = Group(name, self._parts, target, now_s, self._unix_s())
                 self._groups[name] = group
             self._due_s.clear()

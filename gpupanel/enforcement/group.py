@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from gpupanel.enforcement.cap import Cap
@@ -16,6 +16,7 @@ from gpupanel.enforcement.trim import Trim
 from gpupanel.model.errors import HoldFailed
 from gpupanel.model.gpu import GpuId, Unavailable
 from gpupanel.model.hold import Hold
+from gpupanel.policy.offender import Treatment
 
 CARRIED_S = 30.0
 """After a restart of ours, what an earlier daemon held stays held so long without a verdict."""
@@ -94,6 +95,7 @@ class Group:
         self._members: frozenset[ProcessKey] = frozenset()
         self._arrivals: set[ProcessKey] = set()
         self._admitted: set[ProcessKey] = set()
+        self._is_share_noted = False
         self._share: float | None = None
         self._trim = Trim()
         self._written: tuple[Trace, Mapping[str, Any]] | None = None
@@ -111,14 +113,31 @@ class Group:
         for target in targets:
             if self.roster.take(target, now_s):
                 self._arrivals.add(target.process)
-        terms = self.roster.action, self.roster.cap_percent
-        if self._is_told and before != terms:
-            self._tell("hold.changed", self.roster.leader.treatment.reason)
+        self._tell_change(before)
 
     def drop(self, processes: Iterable[ProcessKey]) -> None:
         """Those do not mine, as it turned out; those that still do are held anew."""
         if self.roster.drop(processes) and self.roster:
             self._let_go()
+
+    def ask_again(self, terms: Callable[[Target], Treatment]) -> list[Target]:
+        """Put all targets under the terms of now; those that belong elsewhere are returned."""
+        before = self.roster.action, self.roster.cap_percent
+        elsewhere = []
+        for target in self.roster.targets:
+            treatment = terms(target)
+            if treatment == target.treatment:
+                continue
+            changed = replace(target, treatment=treatment)
+            if changed.acts == self.acts and treatment.would != "observe":
+                self.roster.amend(changed)
+                continue
+            self.drop([target.process])
+            if treatment.would != "observe" and self._parts.age_s(target.process) is not None:
+                elsewhere.append(changed)
+        if self.roster:
+            self._tell_change(before)
+        return elsewhere
 
     def carry_on(self, share: float | None, now_s: float) -> None:
         """Go on where an earlier daemon was: no grace, nothing to learn again."""
@@ -185,10 +204,10 @@ class Group:
             cap.efficiency_percent() if cap is not None else _NOT_HELD,
             cap.window_s if cap is not None else 0.0,
             self._began_unix_s, self._began_unix_s + self.acts_s - self._began_s,
-            self._problem or leader.treatment.reason,
+            leader.treatment.reason,
             means.label if means is not None else "",
             means.is_best_effort if means is not None else False,
-            leader.may_release,
+            leader.may_release, self._problem,
         )  # fmt: skip
 
     def _act(self, now_s: float) -> float:
@@ -200,6 +219,9 @@ class Group:
         self._tell_once()
         cap.set_cap(self.roster.cap_percent, now_s)
         cap.trim = self._trim.factor
+        if cap.share is not None and not self._is_share_noted:
+            # Whoever comes after a crash need not learn it again, and holds at once.
+            self._remember(cell)
         if self.roster.action == "terminate":
             cell.kill()
             return _IDLE_S
@@ -267,7 +289,7 @@ class Group:
             self._share = self._cap.share
         self._cell = self._cap = None
         self._stop_measuring()
-        self._members, self._written = frozenset(), None
+        self._members, self._written, self._is_share_noted = frozenset(), None, False
         self._parts.undoing.drop(self.name)
         return True
 
@@ -283,6 +305,7 @@ class Group:
             "share": None if share is None else round(share, 1),
         }
         note = cell.trace, resume
+        self._is_share_noted = share is not None
         if note != self._written:
             self._parts.undoing.hold(self.name, *note)
             self._written = note
@@ -304,6 +327,10 @@ class Group:
             treatment = self.roster.leader.treatment
             only_audit = treatment.would != treatment.action
             self._tell("hold.would" if only_audit else "hold.applied", treatment.reason)
+
+    def _tell_change(self, before: tuple[str, int]) -> None:
+        if self._is_told and before != (self.roster.action, self.roster.cap_percent):
+            self._tell("hold.changed", self.roster.leader.treatment.reason)
 
     def _tell(self, word: str, text: str) -> None:
         self._parts.tell(word, self.hold(), text)

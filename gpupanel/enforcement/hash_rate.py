@@ -11,14 +11,13 @@ and its descendants (``summary`` over TCP), as their READMEs and documents descr
 from __future__ import annotations
 
 import json
-import math
 import os
 import socket
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 from gpupanel.model.gpu import Reading, Unavailable
 
@@ -53,7 +52,7 @@ def reported_rate(pid: int, ports: Collection[int]) -> Reading:
     if not ports:
         return Unavailable("it listens on no port")
     if not _is_on_our_network(pid):
-        return Unavailable("it runs in a network of its own, a container")
+        return Unavailable("it runs in a network of its own, a container, or cannot be seen")
     reason = ""
     for port in sorted(ports)[:_MOST_PORTS]:
         for question in _CGMINERS if port in _CGMINER_PORTS else _PAGES:
@@ -127,7 +126,7 @@ def _rate(value: Any) -> float:  # noqa: ANN401 - JSON
         except ValueError:
             value = None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= value <= _MOST_HASH_PER_S or not math.isfinite(value):
+    if not is_number or not 0 <= value <= _MOST_HASH_PER_S:  # NaN is neither
         raise _NotTold("it tells no rate")
     return float(value)
 
@@ -159,13 +158,14 @@ def _exchanged(port: int, request: bytes, is_whole: Callable[[bytes], bool]) -> 
         with socket.create_connection(("127.0.0.1", port), ANSWER_S) as connection:
             connection.sendall(request)
             while not is_whole(received):
-                connection.settimeout(max(1e-3, until_s - time.monotonic()))
+                left_s = until_s - time.monotonic()
+                if left_s <= 0 or len(received) > _MOST_BYTES:
+                    raise _Silent("its answer does not end")
+                connection.settimeout(left_s)
                 piece = connection.recv(_MOST_BYTES)
                 if not piece:
                     break
                 received += piece
-                if len(received) > _MOST_BYTES or time.monotonic() > until_s:
-                    raise _Silent("its answer does not end")
     except OSError as error:
         raise _Silent(f"it does not answer ({error})") from error
     return received
@@ -173,13 +173,9 @@ def _exchanged(port: int, request: bytes, is_whole: Callable[[bytes], bool]) -> 
 
 def _parsed(text: bytes) -> Any:  # noqa: ANN401 - JSON
     try:
-        return json.loads(text, parse_constant=_refused)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise _NotTold("its answer is no JSON") from error
-
-
-def _refused(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
 
 
 def _is_on_our_network(pid: int) -> bool:

@@ -82,6 +82,11 @@ class Roster:
         self._lead()
         return is_new
 
+    def amend(self, target: Target) -> None:
+        """Other terms for one that is known; its verdict is not newer for that."""
+        self._targets[target.process] = target
+        self._lead()
+
     def drop(self, processes: Iterable[ProcessKey]) -> bool:
         """Those do not mine, as it turned out; whether there was one of them."""
         gone = self._targets.keys() & set(processes)

@@ -29,6 +29,7 @@ class Hold:
         means: How they are held, for a person; empty while they are not.
         is_best_effort: They can undo it, which ``means`` explains.
         may_release: Whether their user may end it by saying that the program does not mine.
+        problem: Why they are not held though they should be; empty while all is well.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Hold:
     means: str = ""
     is_best_effort: bool = False
     may_release: bool = False
+    problem: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """One entry of ``holds``; an efficiency that is not known is null, with its reason."""
@@ -73,6 +75,7 @@ class Hold:
             "since_unix_s": self.since_unix_s,
             "acts_unix_s": self.acts_unix_s,
             "reason": self.reason,
+            "problem": self.problem,
             "means": self.means,
             "is_best_effort": self.is_best_effort,
             "may_release": self.may_release,

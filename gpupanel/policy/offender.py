@@ -42,7 +42,7 @@ class Treatment:
 
     Attributes:
         action: A word of ``mining.action``; ``observe`` changes nothing.
-        cap_percent: Of its uncapped GPU time, 1 to 100, for ``throttle``.
+        cap_percent: Of its uncapped GPU time, 1 to 100, for ``throttle``, or what it would be.
         grace_seconds: Between the verdict and the action.
         reason: One sentence that names keys, values and who set them.
         would: The action that is reported and not taken, in ``audit``; else the action.
@@ -66,7 +66,7 @@ def treat(policy: EffectivePolicy, offender: Offender) -> Treatment:
     reason = f"{reasons}; {because(policy, 'mining.action')}"
     if policy.choice("mining.enforcement") == "audit":
         reason = f"audit only, nothing is done: {reason}"
-        return Treatment("observe", UNCAPPED_PERCENT, grace, reason, action)
+        return Treatment("observe", cap_percent, grace, reason, action)
     return Treatment(action, cap_percent, grace, reason, action)
 
 

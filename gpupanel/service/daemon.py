@@ -28,12 +28,12 @@ from gpupanel.sampling.store import Store
 from gpupanel.sampling.transitions import Transitions
 from gpupanel.service.audit.log import Audit
 from gpupanel.service.authorization import offered
-from gpupanel.service.capping import Capping
 from gpupanel.service.chronicle import Chronicle
+from gpupanel.service.mining.capping import Capping
+from gpupanel.service.overseer.watchdog import Turn
 from gpupanel.service.readings import INTERVAL_S, SLACK_S, Readings
 from gpupanel.service.scope import Scope
 from gpupanel.service.views import View, view_of
-from gpupanel.service.watchdog import Turn
 from gpupanel.service.wishes import Wishes
 
 TOPICS = {"snapshots", "gpus", "policy", "processes", "events", "holds"}

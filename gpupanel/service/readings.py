@@ -41,7 +41,7 @@ class Readings:
         self._store = store
         self._gpus = gpus
         self._lock = threading.Lock()
-        self._history = History()
+        self._history = History(keeps_day=store is None)
         self._ledger = Ledger()
         self._unix_offset_s = 0.0
         self._next_store_s = self._next_ledger_s = 0.0

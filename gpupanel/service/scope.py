@@ -25,6 +25,7 @@ class Scope:
         objections_file: The programs of which this user said that they do not mine; None forgets.
         users_dir: In the service instead: what each user said, that and wishes.
         journal_file: What is held now, for whoever lets go of it after a crash; None holds nobody.
+        cells: What the names of its cells begin with; those of others are left alone.
         verdicts_files: Who mined, older and newer, for replays of policy; None keeps nobody.
         acts_on_uid: Only processes of this user are held; None for everybody's, or where the
             system has no such numbers.
@@ -36,6 +37,7 @@ class Scope:
     objections_file: Path | None = None
     users_dir: Path | None = None
     journal_file: Path | None = None
+    cells: str = "hold"
     verdicts_files: tuple[Path, Path] | None = None
     acts_on_uid: int | None = None
 

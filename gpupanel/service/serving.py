@@ -17,9 +17,9 @@ from gpupanel.model.errors import EndpointFailed
 from gpupanel.sampling.store import Store
 from gpupanel.service.audit.log import Audit, mirror_here
 from gpupanel.service.daemon import Daemon
-from gpupanel.service.overseer import Order, Overseer
+from gpupanel.service.overseer.orders import Order, Overseer
+from gpupanel.service.overseer.watchdog import Watchdog
 from gpupanel.service.scope import system_scope
-from gpupanel.service.watchdog import Watchdog
 
 
 def run(overseer: Overseer, orders: SimpleQueue[Order]) -> int:

@@ -66,8 +66,8 @@ if sys.platform == "win32":
 else:
 
     def _serve() -> int:
+        from gpupanel.service.overseer.systemd import Systemd, signals
         from gpupanel.service.serving import run
-        from gpupanel.service.systemd import Systemd, signals
 
         return run(Systemd.from_environment(), signals())
 

@@ -12,7 +12,7 @@ import traceback
 from ctypes import wintypes
 
 from gpupanel import paths
-from gpupanel.service.winservice import NAME, Manager, Status
+from gpupanel.service.overseer.winservice import NAME, Manager, Status
 
 assert sys.platform == "win32"
 

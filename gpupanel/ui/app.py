@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QApplication
 
 from gpupanel import __version__, children
 from gpupanel.ipc.transport import installed_service
-from gpupanel.paths import user_state_dir
+from gpupanel.paths import user_policy_file, user_state_dir
 from gpupanel.ui import theme
 from gpupanel.ui.link import Link
 from gpupanel.ui.past import Tariff
@@ -28,6 +28,9 @@ from gpupanel.ui.window import Window
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from gpupanel.ui.notify.desktop import Desktop
+    from gpupanel.ui.notify.notifier import Notifier
+
 
 class Panel(QObject):
     """Everything of one running window, wired; ``close`` leaves nothing behind."""
@@ -35,6 +38,7 @@ class Panel(QObject):
     def __init__(self, link: Link, choice: ThemeChoice) -> None:
         super().__init__()
         self.link = link
+        self._notifier: Notifier | None = None
         self.runs = Runs(parent=self)
         self.store = Store(self.runs, self, link)
         self.window = Window(self.store, choice)
@@ -48,14 +52,39 @@ class Panel(QObject):
         link.snapshot_received.connect(self.store.add_snapshot)
         link.policy_received.connect(self.store.set_policy)
         link.processes_received.connect(self.store.set_processes)
+        link.holds_received.connect(self.store.holds.take)
         self.runs.changed.connect(lambda: link.guard(self.runs.active))
         self.window.log_wanted.connect(lambda: self.window.copy(link.log))
         self.window.closed.connect(self.close)
 
+    def tell_of_holds(self) -> None:
+        """Tell on the desktop when programs are held from now on; a picture tells nobody."""
+        self.link.holds_received.connect(self._begin_to_tell)
+
     def close(self) -> None:
         """End the runs and the agent; called twice is called once."""
+        if self._notifier is not None:
+            self._notifier.close()
+            self._courier.stop()
         self.runs.close()
         self.link.close()
+
+    def _begin_to_tell(self) -> None:
+        """The agent told for the first time."""
+        if self._notifier is None:
+            from gpupanel.ui.notify.notifier import Notifier  # after the first frame
+
+            self._notifier = Notifier(self.store, self.link, self._find_desktop, self)
+            from gpupanel.ui.courier import WishCourier
+
+            self._courier = WishCourier(self.link, user_policy_file(), self)
+
+    def _find_desktop(self) -> Desktop | None:
+        from gpupanel.ui.notify.desktop import desktop_here
+
+        policy = self.store.policy
+        may_show_tray = policy is not None and policy.is_true("ui.show_tray")
+        return desktop_here(self, may_show_tray=may_show_tray)
 
 
 class _Signals:
@@ -140,6 +169,7 @@ def _open_window(link: Link) -> int:
     def remember() -> None:
         preferences.geometry = window.saveGeometry()
 
+    panel.tell_of_holds()
     panel.store.past.tariff = preferences.tariff
     panel.store.past.tariff_chosen.connect(choose_tariff)
     window.theme_chosen.connect(choose_theme)

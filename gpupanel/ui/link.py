@@ -52,7 +52,7 @@ class Link(QObject):
     Attributes:
         state: Where it stands now.
         reason: Why the agent or the service was lost, for a person; empty while it runs.
-        service_problem: Why an agent is used though there seems to be a service; else empty.
+        service_problem: What the service does not do for us, and why; else empty.
         version: What the other end says it is; None until it said hello.
 
     Signals:
@@ -63,6 +63,7 @@ class Link(QObject):
         policy_received(dict): The effective policy as JSON.
         processes_received(list[ProcessSample], list[str]): Once a second while they are wanted;
             and why some cannot be seen.
+        holds_received(list[Hold]): What is done to programs that mine.
     """
 
     state_changed = Signal()
@@ -71,6 +72,7 @@ class Link(QObject):
     snapshot_received = Signal(object)
     policy_received = Signal(object)
     processes_received = Signal(object, object)
+    holds_received = Signal(object)
 
     def __init__(
         self,
@@ -161,6 +163,12 @@ class Link(QObject):
         else:
             QTimer.singleShot(0, lambda: refuse(self.tr("the agent is not running")))
 
+    def complain(self, problem: str) -> None:
+        """Show why the service does not do something for us; empty when it does."""
+        if problem != self.service_problem:
+            self.service_problem = problem
+            self.state_changed.emit()
+
     def want_processes(self, wanted: bool) -> None:
         """Whether to be told of processes; looking at all of them costs the agent something."""
         if wanted == self._wants_processes:
@@ -205,8 +213,10 @@ class Link(QObject):
             {"topic": "snapshots", "interval_s": self._interval_s},
             {"topic": "policy"},
             {"topic": "gpus"},
+            {"topic": "holds"},
         ):
             self._request("subscribe", params, lambda _: None)
+        self._request("holds", {}, self._take_holds)  # told from now on, and as it is now
         if self._wants_processes:
             self._subscribe_to_processes()
 
@@ -274,6 +284,8 @@ class Link(QObject):
         elif method == "processes":
             processes = [ProcessSample.from_json(entry) for entry in params["processes"]]
             self.processes_received.emit(processes, list(params["hidden"]))
+        elif method == "holds":
+            self._take_holds(params)
 
     def _take_gpus(self, result: Mapping[str, Any]) -> None:
         gpus = [GpuInfo.from_json(document) for document in result["gpus"]]
@@ -282,6 +294,11 @@ class Link(QObject):
 
     def _take_history(self, result: Mapping[str, Any]) -> None:
         self.history_received.emit([Snapshot.from_json(entry) for entry in result["snapshots"]])
+
+    def _take_holds(self, result: Mapping[str, Any]) -> None:
+        from gpupanel.model.hold import Hold  # after the first frame
+
+        self.holds_received.emit([Hold.from_json(entry) for entry in result["holds"]])
 
     def _be_running(self) -> None:
         if self.state is not LinkState.RUNNING:

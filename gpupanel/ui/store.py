@@ -27,6 +27,7 @@ from gpupanel.model.metrics import METRICS
 from gpupanel.model.verdict import Verdict
 from gpupanel.model.workload import Run
 from gpupanel.ui import format as fmt
+from gpupanel.ui.holds import Holds, ProcessKey
 from gpupanel.ui.link import HISTORY_S, INTERVAL_S, LinkState
 from gpupanel.ui.notes import RunNotes
 from gpupanel.ui.past import Agent, Past
@@ -39,9 +40,6 @@ POINTS = round(HISTORY_S / INTERVAL_S)
 _DECISIONS = 50
 _SLACK_S = 0.1
 """A tick that comes this much early is still the tick of its second."""
-
-ProcessKey = tuple[int, int]
-"""Pid and start."""
 
 Series = deque["float | None"]
 """One value per tick, oldest first; None where there was no tick or no value."""
@@ -78,6 +76,7 @@ class Store(QObject):
         policy: The effective policy; None until the agent told.
         runs: Those that this window drives.
         past: What the agent remembers.
+        holds: What is done to programs that mine.
         processes: Who uses the GPUs; None while nobody asked or the agent did not tell yet.
         hidden_processes: How many could not be looked into, and why.
         explained: The process that somebody asked about and its verdict with the evidence; a
@@ -100,6 +99,7 @@ class Store(QObject):
         super().__init__(parent)
         self._agent = agent
         self.past = Past(agent, self)
+        self.holds = Holds(agent, POINTS, self.changed.emit, self.explain)
         self.processes: tuple[ProcessSample, ...] | None = None
         self.hidden_processes: tuple[str, ...] = ()
         self.explained: tuple[ProcessKey, Verdict | str] | None = None
@@ -148,6 +148,7 @@ class Store(QObject):
             self._samples.clear()
             self.processes = self.explained = None
             self.past.forget()
+            self.holds.forget()
         self.changed.emit()
 
     def set_gpus(self, gpus: Sequence[GpuInfo], backends: Sequence[Mapping[str, Any]]) -> None:
@@ -179,6 +180,7 @@ class Store(QObject):
             self._next_tick_s = now_s + INTERVAL_S - _SLACK_S
         self._remember(snapshot)
         self._samples = {sample.gpu_id: sample for sample in snapshot.samples}
+        self.holds.tick()
         self.changed.emit()
 
     def want_processes(self, wanted: bool) -> None:
@@ -207,17 +209,6 @@ class Store(QObject):
 
         params = {"pid": key[0], "started": key[1]}
         self._agent.ask("explain", params, take, lambda reason: self._explain(key, reason))
-
-    def object_to(self, key: ProcessKey) -> None:
-        """The user says that this program does not mine; a refusal is shown in its place."""
-        if self._agent is not None:
-            params = {"pid": key[0], "started": key[1]}
-            self._agent.ask(
-                "object",
-                params,
-                lambda _: self.explain(key),
-                lambda reason: self._explain(key, reason),
-            )
 
     def _explain(self, key: ProcessKey, verdict: Verdict | str) -> None:
         """Of a process that nobody asks about any more, nothing."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from time import time
+from typing import TYPE_CHECKING
+
 from PySide6.QtCore import QEvent, Signal
 from PySide6.QtGui import QCloseEvent, QGuiApplication, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
@@ -13,6 +16,10 @@ from gpupanel.ui.pages.base import Page
 from gpupanel.ui.store import Store
 from gpupanel.ui.theme import ThemeChoice, Tone
 from gpupanel.ui.widgets.banner import Banner
+
+if TYPE_CHECKING:
+    from gpupanel.ui.help import HelpWindow
+    from gpupanel.ui.widgets.holds.banner import HoldBanner
 
 DEFAULT_SIZE = (1180, 760)
 _LEAST_SIZE = (1024, 680)
@@ -35,6 +42,8 @@ class Window(QWidget):
         super().__init__()
         self.store = store
         self._pages: dict[int, Page] = {}
+        self._held: HoldBanner | None = None
+        self._help: HelpWindow | None = None
         self.setWindowTitle("gpupanel")
         self.resize(*DEFAULT_SIZE)
         self.setMinimumSize(*_LEAST_SIZE)
@@ -45,9 +54,10 @@ class Window(QWidget):
         self._lost.acted.connect(self.log_wanted)
         self._stack = QStackedWidget()
         self._above = QWidget()
-        above = QVBoxLayout(self._above)
-        above.setContentsMargins(20, 12, 20, 0)
-        above.addWidget(self._lost)
+        self._banners = QVBoxLayout(self._above)
+        self._banners.setContentsMargins(20, 12, 20, 0)
+        self._banners.setSpacing(8)
+        self._banners.addWidget(self._lost)
         self._above.hide()
         right = QVBoxLayout()
         right.setContentsMargins(0, 0, 0, 0)
@@ -73,10 +83,25 @@ class Window(QWidget):
         """Open the page of that name, one of PAGE_NAMES."""
         self.open_page(PAGE_NAMES.index(name))
 
+    def open_at(self, name: str, what: object) -> None:
+        """Open the page of that name where ``what`` stands on it."""
+        self.open_named(name)
+        self.page.seek(what)
+
+    def open_help(self, name: str, case: str = "") -> None:
+        """Show a page of help, and above it what is so in this case."""
+        if self._help is None:
+            from gpupanel.ui.help import HelpWindow  # few ever ask
+
+            self._help = HelpWindow(self)
+        self._help.open_page(name, case)
+
     def open_page(self, index: int) -> None:
         """Open a page by its index in PAGES."""
         if index not in self._pages:
             page = load(PAGES[index])(self.store, title_of(PAGES[index]))
+            page.place_wanted.connect(self.open_at)
+            page.help_wanted.connect(self.open_help)
             self._pages[index] = page
             self._stack.addWidget(page)
         self._navigation.select(index)
@@ -88,6 +113,7 @@ class Window(QWidget):
         if not self.isVisible() or self.isMinimized():
             return
         self._show_connection()
+        self._show_holds()
         self.page.refresh()
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -131,6 +157,26 @@ class Window(QWidget):
         )
         if store.link_reason:
             self._lost.set_text(text.format(store.link_reason))
-        self._above.setVisible(bool(store.link_reason))
+        self._lost.setVisible(bool(store.link_reason))
         managed = store.policy is not None and store.policy.is_managed
         navigation.show_ownership(self.tr("Managed by your organisation") if managed else "")
+
+    def _show_holds(self) -> None:
+        if self._held is None and self.store.holds.all:
+            self._held = self._made_hold_banner()
+        if self._held is not None:
+            self._held.show_holds(time())
+        is_held = self._held is not None and not self._held.isHidden()
+        self._above.setVisible(is_held or not self._lost.isHidden())
+
+    def _made_hold_banner(self) -> HoldBanner:
+        """On most computers nobody is ever held, and the first frame does without."""
+        from gpupanel.ui.widgets.holds.banner import HoldBanner
+
+        banner = HoldBanner(self.store)
+        banner.line_wanted.connect(lambda key: self.open_at("processes", key))
+        banner.help_wanted.connect(lambda case: self.open_help("held", case))
+        banner.acted.connect(self._show_holds)
+        self._banners.addWidget(banner)
+        banner.come_after(self._lost.action)
+        return banner

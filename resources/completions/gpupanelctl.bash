@@ -30,6 +30,7 @@ _gpupanelctl() {
         "processes --gpu") words="" ;;
         "processes --interval") words="" ;;
         "processes --explain") words="" ;;
+        "processes --not-mining") words="" ;;
         "history export --format") words="csv json" ;;
         "history export --gpu") words="" ;;
         "history export --metric") words="utilization_gpu_percent utilization_memory_percent utilization_encoder_percent utilization_decoder_percent utilization_jpeg_percent utilization_optical_flow_percent power_draw_w power_draw_average_w power_draw_instant_w temperature_gpu_c temperature_hotspot_c temperature_memory_c memory_used_bytes memory_shared_used_bytes clock_graphics_mhz clock_memory_mhz performance_state voltage_mv fan_speed_percent fan_speed_rpm pcie_rx_bytes_per_s pcie_tx_bytes_per_s nvlink_rx_bytes_per_s nvlink_tx_bytes_per_s" ;;
@@ -63,7 +64,7 @@ _gpupanelctl() {
             case "$call" in
             "gpus") words="-h --help --json" ;;
             "sample") words="-h --help --json --count --interval --record --force" ;;
-            "processes") words="-h --help --json --gpu --interval --watch --explain" ;;
+            "processes") words="-h --help --json --gpu --interval --watch --explain --not-mining" ;;
             "history") words="export energy -h --help" ;;
             "history export") words="-h --help --format --gpu --metric --since --until" ;;
             "history energy") words="-h --help --price-per-kwh --json --since --until" ;;

@@ -100,7 +100,8 @@ def test_the_loader_alone_makes_no_user(machine: Machine, library: str) -> None:
 def test_one_that_hardly_works_is_not_looked_into(machine: Machine) -> None:
     machine.start(7, POCL)
     assert machine.look(p7=0.029) == {}
-    assert machine.look(p7=0.031) == {7: pytest.approx(100 * 0.031 / CORES)}
+    assert machine.look(10.0, p7=0.29) == {}
+    assert machine.look(10.0, p7=0.31) == {7: pytest.approx(3.1 / CORES)}
 
 
 def test_a_user_stays_listed_while_it_rests_or_is_held(machine: Machine) -> None:

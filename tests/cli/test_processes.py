@@ -9,7 +9,9 @@ import pytest
 
 from gpupanel.cli import processes as noun
 from gpupanel.cli.main import NOUNS
+from gpupanel.model.errors import ProtocolError
 from gpupanel.model.gpu import ProcessKind, ProcessSample, Unavailable
+from gpupanel.model.hold import Hold
 from gpupanel.model.verdict import (
     Evidence,
     EvidenceFamily,
@@ -26,6 +28,10 @@ VERDICT = Verdict(ProcessClass.MINING, Standing.MINING, 0.99995, 1.7e9, (LINE,),
 MINER = ProcessSample(
     "GPU-1", 70, 5, "miner", "eve", ProcessKind.COMPUTE, 512.0 * 2**20, 98.7, {"compute": 98.7},
     verdict=VERDICT.without_evidence(),
+)  # fmt: skip
+HOLD = Hold(
+    "hold-1-1", 1000, "eve", "miner", 70, 5, 3, ("GPU-1",), "throttle", "throttle", 50, 49.2, 10.0,
+    1.0, 2.0, "mining.max_efficiency_percent = 50, set by the machine policy", "cgroup v2 freezer",
 )  # fmt: skip
 XORG = ProcessSample(
     "GPU-1", 9, 1, "Xorg", None, ProcessKind.GRAPHICS, Unavailable("hidden"), Unavailable("no")
@@ -51,6 +57,10 @@ class Agent:
 
     def call(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         self.calls.append((method, params))
+        if method == "holds":
+            return {"holds": [HOLD.as_json()]}
+        if method == "object" and params["pid"] != 70:
+            raise ProtocolError("policy does not let users object")
         if method == "explain":
             return {"judgement": VERDICT.as_json() if params["pid"] == 70 else None}
         return {"subscription": 1}
@@ -79,13 +89,16 @@ def test_people_get_a_table_of_the_second_look(
 ) -> None:
     agent = Agent(look(), look(GAME, XORG, MINER), look())
     assert call(monkeypatch, agent) == 0
-    assert agent.calls == [("subscribe", {"topic": "processes", "interval_s": 1.0})]
-    assert capsys.readouterr().out.splitlines() == [
-        "GPU               PID  USER  NAME      TYPE      CLASS   VERDICT  GPU%  MEMORY",
-        "GPU-1             70   eve   miner     compute   mining  mining   99 %  512 MiB",
-        "GPU-1             9    –     Xorg      graphics  –       –        –     –",
-        "pci:0000:00:02.0  8    ann   ga?[2Jme  both      –       –        3 %   0 MiB",
-    ]
+    subscribed = ("subscribe", {"topic": "processes", "interval_s": 1.0})
+    assert agent.calls == [subscribed, ("holds", {})]
+    rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    assert [[cell.strip() for cell in row if cell] for row in rows] == [
+        ["GPU", "PID", "USER", "NAME", "TYPE", "CLASS", "VERDICT", "HELD", "GPU%", "MEMORY"],
+        ["GPU-1", "70", "eve", "miner", "compute", "mining", "mining", "throttle, 49 % of 50 %",
+            "99 %", "512 MiB"],
+        ["GPU-1", "9", "–", "Xorg", "graphics", "–", "–", "–", "–", "–"],
+        ["pci:0000:00:02.0", "8", "ann", "ga?[2Jme", "both", "–", "–", "–", "3 %", "0 MiB"],
+    ]  # fmt: skip
 
 
 def test_programs_get_the_samples_as_they_are(
@@ -96,6 +109,7 @@ def test_programs_get_the_samples_as_they_are(
     assert [ProcessSample.from_json(entry) for entry in document["processes"]] == [MINER, XORG]
     assert document["processes"][1]["memory_used_bytes"] is None
     miner, xorg = document["processes"]
+    assert [Hold.from_json(entry) for entry in document["holds"]] == [HOLD]
     assert (miner["class"], miner["verdict"], miner["posterior"]) == ("mining", "mining", 0.99995)
     assert (xorg["class"], xorg["verdict"], xorg["posterior"]) == (None, None, None)
 
@@ -124,6 +138,20 @@ def test_who_was_not_judged_and_who_is_not_there(
     assert "nobody looked into it" in capsys.readouterr().out
     assert call(monkeypatch, Agent(look(), look(XORG)), "--explain", "12") == 1
     assert "process 12 uses no GPU" in capsys.readouterr().err
+
+
+def test_a_user_says_that_a_program_does_not_mine(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent = Agent(look(), look(MINER, XORG))
+    assert call(monkeypatch, agent, "--not-mining", "70") == 0
+    assert agent.calls[-1] == ("object", {"pid": 70, "started": 5})
+    assert "miner (pid 70) is remembered" in capsys.readouterr().out
+    assert call(monkeypatch, agent, "--not-mining", "70", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"pid": 70, "name": "miner", "excused": True}
+    with pytest.raises(ProtocolError, match="does not let users object"):
+        call(monkeypatch, Agent(look(), look(MINER, XORG)), "--not-mining", "9")
+    assert call(monkeypatch, Agent(look(), look(XORG)), "--not-mining", "12") == 1
 
 
 def test_one_gpu_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

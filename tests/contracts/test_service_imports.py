@@ -27,7 +27,9 @@ from gpupanel.service.scope import Scope
 place = Path(sys.argv[1])
 machine = MachineSource((place / "policy.d",), Trust(own_uid() or 0, place))
 sources = Sources(machine, NoUser(), place / "state")
-scope = Scope("system", sources, place / "history.db", journal_file=place / "held.jsonl")
+scope = Scope(
+    "system", sources, place / "history.db", journal_file=place / "held.jsonl", cells="test-imports"
+)
 daemon = Daemon(scope, Store(scope.history_file))
 turned = threading.Event()
 daemon.start(turned.set)
@@ -41,7 +43,7 @@ print(*sys.modules)
 LOOKS_AT_THE_ENVIRONMENT = {"environ", "environb", "getenv", "expanduser", "expandvars", "home"}
 MAY_LOOK = {
     # What systemd set for this very process.
-    "service/systemd.py",
+    "service/overseer/systemd.py",
     # What steers a worker, beside what steers the agent that started it; the service has none.
     "detection/own.py", "detection/reading/psutil_reader.py",
     # Processes of a user, who may steer himself.

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -23,6 +23,8 @@ from tests.enforcement.miner.programs import Program
 
 UID = 61_000 + os.getpid() % 4_000
 """Nobody's: what runs under it was started by this run of the tests."""
+
+DAEMON = (sys.executable, "-P", "-m", "tests.e2e.capping_daemon")
 
 _PATIENCE_S = 40.0
 _LOOK_S = 0.1
@@ -39,14 +41,16 @@ max_efficiency_percent = {percent}
 class CappingDaemon:
     """``capping_daemon`` as a child. A context manager."""
 
-    def __init__(self, folder: Path) -> None:
-        """Start it, without a cap."""
+    def __init__(
+        self, folder: Path, command: Sequence[str] = DAEMON, more: Sequence[str] = ()
+    ) -> None:
+        """Start it, without a cap; ``more`` comes after its folder and its user."""
         self._policy = folder / "policy.d/50-cap.toml"
         self._policy.parent.mkdir(parents=True)
         folder.chmod(0o755)
         self.set_cap(100)
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tests.e2e.capping_daemon", str(folder), str(UID)],
+            [*command, str(folder), str(UID), *more],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip

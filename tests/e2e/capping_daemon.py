@@ -15,6 +15,7 @@ from pathlib import Path
 from gpupanel import children
 from gpupanel.policy.sources import MachineSource, Sources, UserSource
 from gpupanel.policy.trusted_file import Trust
+from gpupanel.sampling.store import Store
 from gpupanel.service.daemon import Daemon
 from gpupanel.service.scope import Scope
 
@@ -26,8 +27,9 @@ def main(folder: Path, uid: int) -> None:
     scope = Scope(
         "system", sources, folder / "history.db", users_dir=folder / "users",
         journal_file=folder / "holds" / "held.jsonl", acts_on_uid=uid,
+        cells=f"test-{uid}",
     )  # fmt: skip
-    daemon = Daemon(scope)
+    daemon = Daemon(scope, Store(scope.history_file))
     daemon.start()
     try:
         for _ in sys.stdin:

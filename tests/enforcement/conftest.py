@@ -61,6 +61,36 @@ def spawn() -> Iterator[Spawn]:
             stream.close()
 
 
+MakeGroup = Callable[..., str]
+
+
+@pytest.fixture
+def make_group(spawn: Spawn) -> Iterator[MakeGroup]:
+    """Makes control groups of version 2, a user's if asked; gone after the test."""
+    del spawn  # its processes end after they were moved out
+    unified = find(2)
+    if unified is None or os.geteuid() != 0:
+        pytest.skip("no right to make control groups of version 2 here")
+    made: list[str] = []
+
+    def make(name: str, uid: int = 0) -> str:
+        group = f"/{PREFIX}{name}"
+        folder = unified.folder(group)
+        os.mkdir(folder)
+        made.append(group)
+        for path in (folder, f"{folder}/cgroup.procs", f"{folder}/cgroup.freeze"):
+            os.chown(path, uid, uid)
+        return group
+
+    yield make
+    restore.restore_stale(PREFIX)
+    for group in reversed(made):
+        for pid in unified.pids(group):
+            unified.move(pid, "/")
+        with suppress(FileNotFoundError):  # the test was about that
+            os.rmdir(unified.folder(group))
+
+
 def key_of(child: subprocess.Popen[str]) -> ProcessKey:
     found = process.read(child.pid)
     assert found is not None
@@ -124,9 +154,9 @@ def runs_on(pids: list[int], within_s: float = 5.0) -> bool:
 
 def stands_still(pids: list[int]) -> bool:
     """Whether none of them gets processor time, after a moment in which a freeze takes effect."""
-    _pass(0.03)
+    _pass(0.02)
     before = [ticks(pid) for pid in pids]
-    _pass(0.06)
+    _pass(0.05)
     return [ticks(pid) for pid in pids] == before
 
 

@@ -33,6 +33,7 @@ class Stage:
     meters: list[ModelMeter] = field(default_factory=list)
     told: list[tuple[str, str]] = field(default_factory=list)
     refuses: str = ""
+    other_terms: Treatment | None = None
 
     def __post_init__(self) -> None:
         self.enforcer = self.make()
@@ -71,7 +72,11 @@ class Stage:
         return Target((pid, 7), uid, "ann", "miner", frozenset(gpus), offender, treatment)
 
     def judge(self, *targets: Target, cleared: Collection[ProcessKey] = ()) -> None:
-        self.enforcer.plan(Plan(targets, cleared))
+        self.enforcer.plan(Plan(targets, cleared, self.terms))
+
+    def terms(self, target: Target) -> Treatment:
+        """What policy says of somebody of whom there is no new verdict."""
+        return self.other_terms or target.treatment
 
     def run_s(self, seconds: float) -> None:
         until_s = self.world.now_s + seconds
@@ -160,7 +165,7 @@ def test_nothing_is_frozen_that_nobody_else_could_let_go() -> None:
     stage.run_s(30)
     assert all(cell.freezes == 0 for cell in stage.cells)
     assert ("hold.failed", "the disk is full") in stage.told
-    assert [one.reason for one in stage.enforcer.holds()] == ["the disk is full"]
+    assert [one.problem for one in stage.enforcer.holds()] == ["the disk is full"]
 
 
 def test_a_machine_that_cannot_hold_says_so_once_and_tries_again() -> None:
@@ -233,6 +238,15 @@ def test_an_audit_tells_and_does_nothing() -> None:
     assert stage.told == [("hold.would", "audit only")]
 
 
+def test_what_was_learned_is_noted_before_the_first_freeze() -> None:
+    stage = Stage()
+    stage.judge(stage.target(10))
+    while not (stage.cells and stage.cells[0].freezes):
+        stage.run_s(0.02)
+    (resume,) = stage.undoing.known.values()
+    assert resume["share"] == 1.0
+
+
 def test_a_later_daemon_goes_on_at_once_and_needs_no_verdict_for_a_while() -> None:
     stage = Stage()
     stage.judge(stage.target(10, grace=5))
@@ -254,12 +268,40 @@ def test_a_later_daemon_goes_on_at_once_and_needs_no_verdict_for_a_while() -> No
     assert stage.cells[-1].closed
 
 
+def test_policy_counts_for_the_dead_too_whose_kin_are_held() -> None:
+    stage = Stage()
+    stage.judge(stage.target(10, percent=25))
+    stage.run_s(10)
+    del stage.alive[10, 7]
+    stage.other_terms = Treatment("throttle", 60, 0, "because 60", "throttle")
+    stage.judge()
+    stage.run_s(1)
+    assert [one.cap_percent for one in stage.enforcer.holds()] == [60]
+    assert stage.told[-1] == ("hold.changed", "because 60")
+    stage.other_terms = Treatment("observe", 100, 0, "allowed", "observe")
+    stage.judge()
+    stage.run_s(1)
+    assert stage.living_cells() == []
+    assert stage.enforcer.holds() == ()
+
+
+def test_an_audit_instead_of_a_cap_goes_on_telling() -> None:
+    stage = Stage()
+    stage.judge(stage.target(10))
+    stage.run_s(10)
+    stage.other_terms = Treatment("observe", 100, 0, "audit only", "throttle")
+    stage.judge()
+    stage.run_s(2)
+    assert stage.living_cells() == []
+    assert stage.told[-1] == ("hold.would", "audit only")
+
+
 def test_the_thread_lets_everybody_go_when_it_ends() -> None:
     stage = Stage()
     parts = stage.enforcer._parts
     enforcer = Enforcer(parts, lambda: None)
     enforcer.start()
-    enforcer.plan(Plan([stage.target(10, action="suspend")], ()))
+    enforcer.plan(Plan([stage.target(10, action="suspend")], (), stage.terms))
     enforcer.release([(99, 1)])  # a turn that ended after the plan was taken
     enforcer.stop()
     assert all(cell.closed and not cell.frozen for cell in stage.cells)

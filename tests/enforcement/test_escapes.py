@@ -6,7 +6,6 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,9 +15,12 @@ from gpupanel.enforcement.linux import process
 from gpupanel.enforcement.linux.cgroup_cell import CgroupCell
 from gpupanel.enforcement.linux.hierarchy import Hierarchy, find
 from gpupanel.enforcement.linux.process import open_process
+from gpupanel.enforcement.tree import descendants
 from tests.enforcement.conftest import (
     BUSY,
+    MAKERS,
     PREFIX,
+    MakeGroup,
     Spawn,
     key_of,
     runs_on,
@@ -121,8 +123,6 @@ def test_the_owner_can_neither_thaw_nor_leave_nor_remove(strong_cell: Cell, spaw
 
 def test_the_owner_can_end_it_while_it_is_held(spawn: Spawn) -> None:
     """The freezer of version 1 waits for the thaw, which comes in milliseconds."""
-    from tests.enforcement.conftest import MAKERS
-
     cell = MAKERS["v2"]("end")
     child = spawn(uid=USER)
     cell.add([key_of(child)])
@@ -181,48 +181,46 @@ def pids_of(uid: int) -> list[int]:
     return [one.pid for one in process.living() if owner(f"/proc/{one.pid}") == uid]
 
 
-@pytest.fixture
-def delegated() -> Iterator[str]:
-    """A group that the user owns, as systemd gives him one."""
-    unified = find(2)
-    if unified is None:
-        pytest.skip("control groups of version 2 are not mounted")
-    group = f"/{PREFIX}delegated"
-    folders = [unified.folder(group), unified.folder(f"{group}/app")]
-    for folder in folders:
-        os.mkdir(folder)
-        for path in (folder, f"{folder}/cgroup.procs", f"{folder}/cgroup.freeze"):
-            os.chown(path, USER, USER)
-    yield group
-    for folder in reversed(folders):
-        os.rmdir(folder)
-
-
-def test_nobody_gets_back_into_a_group_of_his_own(delegated: str, spawn: Spawn) -> None:
+def test_nobody_gets_back_into_a_group_of_his_own(make_group: MakeGroup, spawn: Spawn) -> None:
+    """The user owns a group and what is in it, as systemd gives him one."""
     unified = find(2)
     assert unified is not None
+    delegated = make_group("user", USER)
+    app = make_group("user/app", USER)
     child = spawn(uid=USER)
-    unified.move(child.pid, f"{delegated}/app")
+    unified.move(child.pid, app)
     cell = CgroupCell(f"{PREFIX}own", unified, Means("v2"))
     cell.add([key_of(child)])
     assert cell.trace["groups"] == [f"/gpupanel-{PREFIX}own"]  # outside of what is his
     cell.freeze()
-    back = write_to(f"{unified.folder(delegated)}/app/cgroup.procs", str(child.pid))
-    assert "PermissionError" in as_user(back)
+    for group in (delegated, app):
+        back = write_to(f"{unified.folder(group)}/cgroup.procs", str(child.pid))
+        assert "PermissionError" in as_user(back)
     assert stands_still([child.pid])
     cell.close()
-    assert unified.group_of(child.pid) == f"{delegated}/app"
-    child.kill()
-    child.wait()
+    assert unified.group_of(child.pid) == app
 
 
-def test_limits_of_a_service_or_container_go_on_to_hold(spawn: Spawn) -> None:
+def test_a_folder_of_roots_inside_of_a_users_is_no_stronghold(make_group: MakeGroup) -> None:
+    """He could leave it for a place beside it."""
+    unified = find(2)
+    assert unified is not None
+    outer = make_group("limits")
+    make_group("limits/user", USER)
+    inner = make_group("limits/user/roots")
+    assert unified.stronghold(inner) == outer
+    os.chmod(unified.folder(outer) + "/cgroup.procs", 0o666)
+    assert unified.stronghold(inner) == ""
+    assert unified.stronghold("/") == ""
+
+
+def test_limits_of_a_service_or_container_go_on_to_hold(
+    make_group: MakeGroup, spawn: Spawn
+) -> None:
     """A cell inside of its group: leaving it would leave its limits and its device filter."""
     unified = find(2)
-    if unified is None:
-        pytest.skip("control groups of version 2 are not mounted")
-    group = f"/{PREFIX}container"
-    os.mkdir(unified.folder(group))
+    assert unified is not None
+    group = make_group("container")
     child = spawn(uid=USER)
     unified.move(child.pid, group)
     cell = CgroupCell(f"{PREFIX}in", unified, Means("v2"))
@@ -232,9 +230,6 @@ def test_limits_of_a_service_or_container_go_on_to_hold(spawn: Spawn) -> None:
     assert stands_still([child.pid])
     cell.close()
     assert unified.group_of(child.pid) == group
-    child.kill()
-    child.wait()
-    os.rmdir(unified.folder(group))
 
 
 def test_whoever_was_moved_out_by_root_is_seen_and_taken_in_again(
@@ -261,8 +256,6 @@ def test_in_another_pid_namespace_it_is_held_all_the_same(strong_cell: Cell, spa
         f" {sys.executable!r}, '-I', '-S', '-c', {BUSY!r}], stdout=subprocess.PIPE)\n"
         "inner.stdout.readline()\nprint(flush=True)\ninner.wait()"
     )
-    from gpupanel.enforcement.tree import descendants
-
     tree = descendants([key_of(outer)], process.living())
     assert len(tree) == 3
     strong_cell.add(tree)

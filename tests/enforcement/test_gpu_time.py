@@ -498,6 +498,14 @@ def test_nvml_counts_the_cells_processes_and_their_children_only(
     assert nvml.used_s(cell, 10.0) == after_s
 
 
+def test_of_a_note_that_began_before_the_admission_only_the_rest_counts(
+    library: nvml_double.NvmlDouble, nvml: NvmlMeter
+) -> None:
+    nvml.admit([(7, 1)], whole_life=False)
+    library.use(0, 7, NOW_US + 40_000, 100, 0, 0, 0)
+    assert nvml.used_s(Inmates({(7, 1)}), 1.0) == pytest.approx(0.04)
+
+
 def test_nvml_remembers_for_one_that_came_late(
     library: nvml_double.NvmlDouble, nvml: NvmlMeter
 ) -> None:
@@ -536,8 +544,10 @@ def test_a_gpu_that_nvml_does_not_know_leaves_nvml_stopped(
 
 
 def running(**units: int) -> dict[Counter, list[Item]]:
-    """``p7_3D=5``: pid 7 on the engine 3D of the laptop's NVIDIA card."""
-    items = []
+    """``p7_3D=5``: pid 7 on the engine 3D of the laptop's NVIDIA card; and busy on another."""
+    items = [
+        Item("pid_7_luid_0x00000000_0x0000D2A5_phys_0_eng_0_engtype_3D", 0, sum(units.values()))
+    ]
     for number, (name, value) in enumerate(units.items()):
         pid, _, kind = name.partition("_")
         path = f"pid_{pid[1:]}_luid_0x00000000_0x{LAPTOP_NVIDIA:08X}_phys_0_eng_{number}_engtype_"

@@ -18,7 +18,7 @@ from gpupanel.enforcement.linux.cgroup_cell import CgroupCell
 from gpupanel.enforcement.linux.hierarchy import find
 from gpupanel.enforcement.linux.stopping_cell import StoppingCell
 from gpupanel.model.errors import HoldFailed
-from tests.enforcement.conftest import PREFIX, Spawn, key_of, runs_on, stands_still
+from tests.enforcement.conftest import PREFIX, MakeGroup, Spawn, key_of, runs_on, stands_still
 from tests.enforcement.test_cells import FORKER
 
 
@@ -67,31 +67,34 @@ def test_a_child_that_no_trace_names_is_let_go_too(cell: Cell, spawn: Spawn) -> 
     assert group_of(child, 1) == group_of(os.getpid(), 1)
 
 
-def test_an_orphan_of_a_cell_goes_home_too(strong_cell: Cell, spawn: Spawn) -> None:
+def test_an_orphan_of_a_cell_goes_home_too(make_group: MakeGroup, spawn: Spawn) -> None:
     """Its parent, whose home was written down, is gone."""
+    unified = find(2)
+    assert unified is not None
+    home = make_group("home", uid=65534)
     parent = spawn(FORKER)
-    strong_cell.add([key_of(parent)])
+    unified.move(parent.pid, home)
+    cell = CgroupCell(f"{PREFIX}orphan", unified, Means("v2"))
+    cell.add([key_of(parent)])
     assert parent.stdin is not None
     assert parent.stdout is not None
     parent.stdin.write("\n")
     child = int(parent.stdout.readline())
     parent.kill()
     parent.wait()
-    strong_cell.freeze()
-    strong_cell.close()
+    cell.freeze()
+    cell.close()
     assert runs_on([child])
-    assert group_of(child, 2) == group_of(os.getpid(), 2)
-    assert group_of(child, 1) == group_of(os.getpid(), 1)
+    assert unified.group_of(child) == home
 
 
-def test_who_has_no_home_any_more_runs_on_below_the_same_limits(spawn: Spawn) -> None:
+def test_who_has_no_home_any_more_runs_on_below_the_same_limits(
+    make_group: MakeGroup, spawn: Spawn
+) -> None:
     unified = find(2)
-    if unified is None or os.geteuid() != 0:
-        pytest.skip("no right to make control groups of version 2 here")
-    outer, inner = f"/{PREFIX}outer", f"/{PREFIX}outer/inner"
-    for group in (outer, inner):
-        os.mkdir(unified.folder(group))
-    os.chown(unified.folder(inner), 65534, 65534)
+    assert unified is not None
+    outer = make_group("outer")
+    inner = make_group("outer/inner", uid=65534)
     child = spawn()
     unified.move(child.pid, inner)
     cell = CgroupCell(f"{PREFIX}home", unified, Means("v2"))
@@ -101,9 +104,6 @@ def test_who_has_no_home_any_more_runs_on_below_the_same_limits(spawn: Spawn) ->
     cell.close()
     assert runs_on([child.pid])
     assert unified.group_of(child.pid) == outer
-    child.kill()
-    child.wait()
-    os.rmdir(unified.folder(outer))
 
 
 def test_all_of_a_journal_in_a_process_of_its_own(

@@ -24,7 +24,8 @@ class Kin(NamedTuple):
 def families(draw: st.DrawFn) -> list[Kin]:
     """Any numbers for parents, also of nobody, of themselves, in circles."""
     pids = draw(st.lists(st.integers(1, 30), unique=True, max_size=15))
-    return [Kin(pid, draw(st.integers(0, 31)), draw(st.integers(0, 9))) for pid in pids]
+    parents = st.sampled_from([*pids, 0, 31])
+    return [Kin(pid, draw(parents), draw(st.integers(0, 9))) for pid in pids]
 
 
 def has_forebear(one: Kin, root: Kin, family: dict[int, Kin]) -> bool:

@@ -137,19 +137,24 @@ def test_of_those_in_containers_only_root_of_the_machine_is_served(
         assert told == "processes in containers are not served"
 
 
-def test_a_peer_that_has_ended_is_refused(tmp_path: Path) -> None:
-    """The number of its process may be another one's by the time that somebody looks."""
+@pytest.mark.parametrize("is_reaped", [True, False])
+def test_a_peer_that_has_ended_is_refused(tmp_path: Path, is_reaped: bool) -> None:
+    """The number of its process is another one's as soon as its parent has taken leave of it."""
     with socket.socket(socket.AF_UNIX) as listening:
         path = tmp_path / "s"
         listening.bind(os.fspath(path))
         listening.listen()
         source = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
-        subprocess.run([sys.executable, "-c", source, str(path)], check=True)
+        client = subprocess.Popen([sys.executable, "-c", source, str(path)])
         connected, _ = listening.accept()
+    os.waitid(os.P_PID, client.pid, os.WEXITED | os.WNOWAIT)
+    if is_reaped:
+        client.wait()
     caller = SocketCaller(connected, Endpoint.READ_ONLY, None)
     with pytest.raises(RequestDenied, match="has ended"):
         caller.peer()
     caller.close()
+    client.wait()
 
 
 def test_both_doors_have_their_permissions_whatever_the_umask(run_dir: Path) -> None:

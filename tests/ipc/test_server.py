@@ -261,3 +261,14 @@ def test_a_second_subscription_of_a_topic_takes_the_place_of_the_first(talk: Tal
     assert talk.read()["params"] == {"subscription": second, "n": 1}
     assert talk.ask("unsubscribe", {"subscription": first})["error"]["code"] == -32602
     assert talk.ask("double", {"value": 1})["result"] == {"doubled": 2}
+
+
+def test_nothing_is_answered_before_hello() -> None:
+    client, serving = serve_socket(Account(LOCAL_USER), {"hello": lambda _: {}, "double": double})
+    ask = protocol.encode(protocol.request(2, "double", {"value": 1}))
+    with client, client.makefile("rb") as lines:
+        client.sendall(ask + HELLO + ask)
+        told = [json.loads(lines.readline()) for _ in range(3)]
+    assert told[0]["error"]["message"] == "say hello first"
+    assert told[2]["result"] == {"doubled": 2}
+    serving.join(10)

@@ -18,7 +18,7 @@ from gpupanel.detection.own import OwnLoads
 from gpupanel.detection.reading.proc_reader import ProcReader
 from gpupanel.detection.signatures import built_in
 from gpupanel.model.gpu import ProcessKind, ProcessSample
-from gpupanel.service.judging import INTERVAL_S
+from gpupanel.service.mining.judging import INTERVAL_S
 
 pytestmark = [
     pytest.mark.perf,

@@ -41,7 +41,7 @@ HALF: dict[str, Value] = {"mining__max_efficiency_percent": 50}
         (HALF, MINER, "throttle", 50, "max_efficiency_percent = 50"),
         (HALF | {"mining__action": "suspend"}, MINER, "suspend", 50, "mining.action = suspend"),
         (HALF | {"mining__enforcement": "off"}, MINER, "observe", 100, "the mining cap is off"),
-        (HALF | {"mining__enforcement": "audit"}, MINER, "observe", 100, "audit only"),
+        (HALF | {"mining__enforcement": "audit"}, MINER, "observe", 50, "audit only"),
         (
             HALF | {"mining__allowed_executables": (f"sha256:{HASH}",)},
             MINER, "observe", 100, "its program is allowed",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gpupanel.backends.base import ProbeState
 from gpupanel.backends.registry import Opened, open_backends
 from gpupanel.ipc import protocol
-from gpupanel.ipc.transport import PipeStream, parent
+from gpupanel.ipc.transport import Peer, PipeStream, parent
 from gpupanel.model.gpu import CPU_ID, ProcessSample
 from gpupanel.model.sleep import SleepRecord
 from gpupanel.policy.sources import MachineSource, Sources, UserSource
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 class Caller:
     """A client that reads and writes the raw lines."""
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, daemon: Daemon, peer: Peer | None = None) -> None:
         server_reads, client_writes = os.pipe()
         client_reads, server_writes = os.pipe()
         self._reader = open(client_reads, "rb")  # noqa: SIM115 - closed by close()
         self._writer = open(client_writes, "wb", buffering=0)  # noqa: SIM115
         self._ends = (open(server_reads, "rb"), open(server_writes, "wb", buffering=0))  # noqa: SIM115
         self._thread = threading.Thread(
-            target=daemon.serve, args=(PipeStream(*self._ends), parent())
+            target=daemon.serve, args=(PipeStream(*self._ends), peer or parent())
         )
         self._thread.start()
 

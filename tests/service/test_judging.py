@@ -17,7 +17,7 @@ from gpupanel import children
 from gpupanel.detection.reading.facts import ProcessFacts, Program
 from gpupanel.detection.reading.proc_reader import ProcReader
 from gpupanel.detection.signatures import built_in
-from gpupanel.ipc.transport import parent
+from gpupanel.ipc.transport import Endpoint, Peer, parent
 from gpupanel.model.errors import ObjectionRefused
 from gpupanel.model.event import EventRecord
 from gpupanel.model.gpu import ProcessKind, ProcessSample, Sample, Snapshot
@@ -25,9 +25,9 @@ from gpupanel.model.verdict import Standing, Verdict
 from gpupanel.policy.claims import Claim, Level, Scope
 from gpupanel.policy.replay import read_verdicts
 from gpupanel.policy.resolve import EffectivePolicy, PolicyState, resolve
-from gpupanel.service.judging import Judging
+from gpupanel.service.mining.judging import Judging
+from gpupanel.service.mining.verdict_log import VerdictLog
 from gpupanel.service.objections import Objections, Objectors
-from gpupanel.service.verdict_log import VerdictLog
 from gpupanel.service.views import View
 from tests.detection.harness import FakeReader, miners
 from tests.detection.test_own import settled
@@ -154,6 +154,20 @@ def test_a_users_word_counts_only_where_policy_lets_users_object(bench: Bench) -
 def test_nobody_can_object_to_what_is_not_there(bench: Bench) -> None:
     with pytest.raises(ObjectionRefused, match="no such process"):
         bench.methods["object"](KEY)
+
+
+def test_another_user_neither_objects_nor_is_told_what_policy_hides(bench: Bench) -> None:
+    bench.look(1.0)
+    assert MINER.uid is not None
+    other = Peer(Endpoint.READ_ONLY, MINER.uid + 1, 1)
+    methods = bench.judging.methods_for(other, lambda: View(other.uid, False))
+    assert methods["explain"](KEY) == {"judgement": None}
+    with pytest.raises(ObjectionRefused, match="no such process of yours"):
+        methods["object"](KEY)
+    seeing = bench.judging.methods_for(other, lambda: View(other.uid, True))
+    assert seeing["explain"](KEY)["judgement"]["may_object"] is False
+    bench.look(4.0)
+    assert bench.standing() is Standing.MINING
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1, "sha256": ["x"]}', "[" * 30000])

@@ -14,7 +14,7 @@ import gpupanel
 from gpupanel.policy.sources import MachineSource, NoUser, Sources
 from gpupanel.service import serving, system
 from gpupanel.service.daemon import Daemon
-from gpupanel.service.overseer import Order
+from gpupanel.service.overseer.orders import Order
 from gpupanel.service.scope import Scope
 
 

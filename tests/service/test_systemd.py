@@ -15,9 +15,9 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("systemd is Linux", allow_module_level=True)
 
-from gpupanel.service.overseer import Order
-from gpupanel.service.systemd import Systemd, signals
-from gpupanel.service.watchdog import Turn, Watchdog
+from gpupanel.service.overseer.orders import Order
+from gpupanel.service.overseer.systemd import Systemd, signals
+from gpupanel.service.overseer.watchdog import Turn, Watchdog
 
 
 class Listener:

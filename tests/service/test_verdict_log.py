@@ -17,8 +17,8 @@ from gpupanel.detection.reading.facts import ProcessFacts, Program
 from gpupanel.model.gpu import ProcessKind, ProcessSample, Unavailable
 from gpupanel.model.verdict import ProcessClass, Standing, Verdict
 from gpupanel.policy.replay import Recorded, read_verdicts
-from gpupanel.service import verdict_log
-from gpupanel.service.verdict_log import LONGEST_S, VerdictLog
+from gpupanel.service.mining import verdict_log
+from gpupanel.service.mining.verdict_log import LONGEST_S, VerdictLog
 
 MINER = ProcessSample("GPU-1", 42, 7, "t-rex", "mara", ProcessKind.COMPUTE, 9.0, 98.0)
 GAME = replace(MINER, pid=43, name="game")

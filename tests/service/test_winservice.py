@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpupanel.service.overseer import Order, Overseer
-from gpupanel.service.winservice import (
+from gpupanel.service.overseer.orders import Order, Overseer
+from gpupanel.service.overseer.winservice import (
     CALL_NOT_IMPLEMENTED,
     FAILURE_ACTIONS,
     NO_ERROR,

@@ -51,6 +51,16 @@ def process() -> dict[str, Any]:
     return ProcessSample(GPU.id, 7, 70, "python3", "mara", kind, unknown, 81.0).as_json()
 
 
+def hold() -> dict[str, Any]:
+    from gpupanel.model.hold import Hold
+
+    return Hold(
+        "hold-1-1", -2, "mara", "xmrig", 7, 70, 3,
+        (GPU.id,), "throttle", "throttle", 50, 49.0, 10.0, 1.7e9, 1.7e9,
+        "mining.action = throttle, set by the built-in default", "cgroup v2 freezer",
+    ).as_json()  # fmt: skip
+
+
 def policy() -> dict[str, Any]:
     from gpupanel.policy.resolve import PolicyState, resolve
 
@@ -68,6 +78,8 @@ def answer(method: str, protocol: int) -> dict[str, Any]:
             }
         case "policy":
             return policy()
+        case "holds":
+            return {"holds": []}
         case "history":
             return {"snapshots": [snapshot(tick) for tick in range(10)]}
         case _:
@@ -90,6 +102,8 @@ def follow(request: dict[str, Any], mode: str) -> None:
         say({"method": "processes", "params": {"processes": [], "hidden": ["unsubscribed"]}})
     if request["params"].get("topic") == "processes":
         say({"method": "processes", "params": {"processes": [process()], "hidden": ["why"]}})
+    if request["method"] == "holds":
+        say({"method": "holds", "params": {"subscription": 1, "holds": [hold()]}})
     if request["params"].get("topic") == "snapshots":
         threading.Thread(target=tick_on, args=(mode,), daemon=True).start()
 

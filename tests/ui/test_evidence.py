@@ -105,15 +105,18 @@ def test_a_late_answer_about_another_process_is_not_shown(bench: Any, page: Any)
     answer(bench, "explain", {"judgement": CLEAR.as_json()})
     assert "Never held: it is the session." in spoken(page)
     assert "Nothing speaks for mining or against it." in spoken(page)
-    assert not page.evidence.object_button.isVisible()
+    assert not page.evidence.objection.button.isVisible()
 
 
 def test_a_user_objects_by_keyboard_and_a_refusal_is_shown(bench: Any, page: Any) -> None:
     page.table.selectRow(0)
     answer(bench, "explain", {"judgement": MINING.as_json()})
-    button = page.evidence.object_button
+    button = page.evidence.objection.button
     button.setFocus()
     QTest.keyClick(button, Qt.Key.Key_Space)
+    assert "object" not in {method for method, _ in bench.agent.seen}
+    page.evidence.objection.yes.setFocus()
+    QTest.keyClick(page.evidence.objection.yes, Qt.Key.Key_Space)
     assert bench.agent.seen[-1] == ("object", {"pid": 7, "started": 1007})
     refused = next(one for one in bench.agent.asked if one.method == "object")
     refused.refuse("policy does not let users object")
@@ -129,7 +132,7 @@ def test_the_table_of_evidence_is_reached_with_the_tab_key(bench: Any, page: Any
     for _ in range(6):
         QTest.keyClick(bench.window.focusWidget(), Qt.Key.Key_Tab)
         reached.add(bench.window.focusWidget())
-    assert {page.evidence.object_button, page.evidence.table} <= reached
+    assert {page.evidence.objection.button, page.evidence.table} <= reached
 
 
 @pytest.mark.parametrize("size", [(1180, 760), (1024, 680)])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gpupanel.model.gpu import Unavailable
 from gpupanel.ui import link as link_module
 from gpupanel.ui.link import Link, LinkState
 
@@ -60,6 +61,17 @@ def test_values_are_decoded(make: MakeLink, qtbot: QtBot) -> None:
     sample = tick.args[0].samples[0]
     assert sample.readings["power_draw_w"] == 250.0
     assert sample.readings["fan_speed_percent"].reason == "not supported on this board"
+
+
+def test_holds_are_decoded_as_they_are_now_and_as_they_change(make: MakeLink, qtbot: QtBot) -> None:
+    link = make("good")
+    told: list[list[tuple[str, int, float | Unavailable]]] = []
+    link.holds_received.connect(
+        lambda holds: told.append([(one.name, one.pid, one.efficiency_percent) for one in holds])
+    )
+    link.start()
+    qtbot.waitUntil(lambda: len(told) == 2, timeout=10_000)
+    assert told == [[], [("xmrig", 7, 49.0)]]
 
 
 def test_a_crashed_agent_is_replaced(

@@ -27,7 +27,7 @@ from tests.ui import fake_agent
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
-TOPICS = frozenset({"snapshots", "policy", "gpus", "processes"})
+TOPICS = frozenset({"snapshots", "policy", "gpus", "processes", "holds"})
 ROOT = Path(__file__).parents[2]
 Open = Callable[..., Listener]
 MakeLink = Callable[..., Link]
@@ -36,7 +36,7 @@ MakeLink = Callable[..., Link]
 def methods(version: str) -> dict[str, Method]:
     made: dict[str, Method] = {
         name: lambda _, name=name: fake_agent.answer(name, 1)  # type: ignore[misc]
-        for name in ("gpus", "policy", "history")
+        for name in ("gpus", "policy", "history", "holds")
     }
     return {"hello": lambda _: {"protocol": 1, "version": version, "scope": "system"}, **made}
 
@@ -192,4 +192,4 @@ def test_what_was_wanted_of_the_agent_is_wanted_of_the_service(
     qtbot.waitUntil(lambda: bool(refused), timeout=10_000)
     assert refused == ["there is no method limits"]
     wanted = {topic: connections[-1].shortest_interval_s(topic) for topic in TOPICS}
-    assert wanted == {"snapshots": 0.2, "policy": 0.0, "gpus": 0.0, "processes": 1.0}
+    assert wanted == {"snapshots": 0.2, "policy": 0.0, "gpus": 0.0, "processes": 1.0, "holds": 0.0}

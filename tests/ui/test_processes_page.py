@@ -12,8 +12,8 @@ from PySide6.QtWidgets import QAbstractButton, QApplication
 
 from gpupanel.model.gpu import ProcessKind, ProcessSample, Reading, Unavailable
 from gpupanel.ui.link import LinkState
-from gpupanel.ui.pages.processes import COLUMNS
 from gpupanel.ui.store import Backend
+from gpupanel.ui.widgets.processes.columns import COLUMNS
 from tests.ui.test_window import cut, nameless, spoken
 
 GPU_ID = "GPU-0f1e2d3c-1234-5678"

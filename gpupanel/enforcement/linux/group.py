@@ -16,6 +16,7 @@ from gpupanel.enforcement.linux.hierarchy import GONE, Hierarchy, write
 from gpupanel.enforcement.linux.process import Process
 
 _STAT_BYTES = 4096
+_MOST_ROUNDS = 256
 
 
 class Group:
@@ -76,7 +77,7 @@ class Group:
         return self._usage_s
 
     def kill(self) -> None:
-        """End everybody in it; in version 1 nobody can fork meanwhile, for they are held.
+        """End everybody in it; in version 1 over and over, for a freeze takes a while to be whole.
 
         Raises:
             OSError: The kernel refuses.
@@ -87,8 +88,13 @@ class Group:
         except OSError as error:
             if error.errno != errno.ENOENT:
                 raise
-        self.freeze()
-        process.send_to([one.key for one in self.members()], signal.SIGKILL)
+        for _ in range(_MOST_ROUNDS):
+            self.freeze()
+            living = self.members()
+            if not living:
+                break
+            process.send_to([one.key for one in living], signal.SIGKILL)
+            self.thaw()  # to die, they have to run
         self.thaw()
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from gpupanel.ui.store import Store
@@ -11,7 +12,15 @@ from gpupanel.ui.widgets.text import Text
 
 
 class Page(QWidget):
-    """A page reads the store and calls its methods; it knows no other page."""
+    """A page reads the store and calls its methods; it knows no other page.
+
+    Signals:
+        place_wanted(str, object): The user wants to see something on the page of that name.
+        help_wanted(str, str): The user wants a page of help, and what is so in this case.
+    """
+
+    place_wanted = Signal(str, object)
+    help_wanted = Signal(str, str)
 
     def __init__(self, store: Store, title: str) -> None:
         super().__init__()
@@ -39,6 +48,9 @@ class Page(QWidget):
     def is_settled(self) -> bool:
         """Whether everything that was asked for is shown: a picture waits for it."""
         return True
+
+    def seek(self, what: object) -> None:
+        """Bring ``what`` into view; a page that lists nothing of its kind leaves it."""
 
     def refresh(self) -> None:
         """Show what the store knows now; called on each change while the page is visible."""

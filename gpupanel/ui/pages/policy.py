@@ -7,6 +7,7 @@ from datetime import datetime
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from gpupanel.model.decision import Diagnostic, Verb
+from gpupanel.policy.keys import POLICY_KEY_BY_NAME
 from gpupanel.policy.resolve import EffectivePolicy, PolicyState
 from gpupanel.ui import format as fmt
 from gpupanel.ui.pages.base import Page
@@ -66,6 +67,12 @@ class PolicyPage(Page):
         self._decisions.set_rows([_decision_row(record) for record in records])
         self._decisions_card.setVisible(bool(records))
         self._none_yet.setVisible(not records)
+
+    def seek(self, what: object) -> None:
+        """The row of a key."""
+        if what in POLICY_KEY_BY_NAME and self._shown is not None:
+            self.views.choose(_IN_FORCE)
+            self.effective.select(str(what))
 
     def _make_decisions(self) -> QWidget:
         what = [self.tr("Time"), self.tr("Subject"), self.tr("Reason")]

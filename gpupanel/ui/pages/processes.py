@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from collections.abc import Hashable
 from time import time
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtWidgets import QGridLayout, QStackedWidget, QVBoxLayout, QWidget
 
-from gpupanel.model.gpu import GpuId, GpuKind, ProcessKind, ProcessSample, Reading, Unavailable
-from gpupanel.model.metrics import QT_TRANSLATE_NOOP
+from gpupanel.model.gpu import GpuId, GpuKind, ProcessSample
 from gpupanel.ui import format as fmt
+from gpupanel.ui.holds import ProcessKey
 from gpupanel.ui.link import LinkState
 from gpupanel.ui.pages.base import Page
 from gpupanel.ui.store import Store
 from gpupanel.ui.theme import SMALL_PX, Tone
 from gpupanel.ui.widgets.card import Card
 from gpupanel.ui.widgets.controls import Choice
-from gpupanel.ui.widgets.evidence import STANDING_TONES, EvidenceCard, class_text, standing_text
+from gpupanel.ui.widgets.evidence import EvidenceCard
 from gpupanel.ui.widgets.fields import LineField
+from gpupanel.ui.widgets.holds import words
+from gpupanel.ui.widgets.processes.columns import COLUMNS, HELD, SORTED_FIRST, Row
+from gpupanel.ui.widgets.scrolled import Scrolled
 from gpupanel.ui.widgets.state_view import StateView
-from gpupanel.ui.widgets.table import Cell, Table
+from gpupanel.ui.widgets.table import Table
 from gpupanel.ui.widgets.text import Text
 
 if TYPE_CHECKING:
@@ -30,186 +32,7 @@ if TYPE_CHECKING:
 
 translate = QCoreApplication.translate
 
-_KINDS = {
-    ProcessKind.COMPUTE: QT_TRANSLATE_NOOP("ProcessKinds", "Compute"),
-    ProcessKind.GRAPHICS: QT_TRANSLATE_NOOP("ProcessKinds", "Graphics"),
-    ProcessKind.BOTH: QT_TRANSLATE_NOOP("ProcessKinds", "Both"),
-    ProcessKind.UNKNOWN: QT_TRANSLATE_NOOP("ProcessKinds", "Not told"),
-}
-_MAKERS = ("NVIDIA", "AMD", "Intel")
 _ALL_ROWS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A process and what the window knows around it."""
-
-    process: ProcessSample
-    gpu_name: str
-    now_unix_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of the table: to add one, add a row to COLUMNS.
-
-    Attributes:
-        title: Marked for translation.
-        width_px: The column of the name takes what is left.
-        cell: What stands there.
-        sort_key: None of a value that is not known: that comes last in either order.
-        is_number: Aligned to the right, and sorted with the greatest first.
-    """
-
-    title: str
-    width_px: int
-    cell: Callable[[Row], Cell]
-    sort_key: Callable[[Row], float | str | None]
-    is_number: bool = False
-
-
-def _reading_cell(reading: Reading, text: Callable[[float], str]) -> Cell:
-    if isinstance(reading, Unavailable):
-        why = translate("Processes", "not known: {0}").format(reading.reason)
-        return Cell(fmt.UNKNOWN, Tone.SECONDARY, why, is_number=True)
-    return Cell(text(reading), is_number=True)
-
-
-def _utilization(row: Row) -> Cell:
-    reading = row.process.utilization_percent
-    cell = _reading_cell(reading, fmt.percent)
-    share = 0.0 if isinstance(reading, Unavailable) else reading / 100
-    return replace(cell, share=share)
-
-
-def _engines(row: Row) -> Cell:
-    used = {name: share for name, share in row.process.engines.items() if share >= 0.5}
-    text = ", ".join(
-        f"{name} {fmt.percent(share)}"
-        for name, share in sorted(used.items(), key=lambda item: -item[1])
-    )
-    if text:
-        return Cell(text)
-    told = translate("Processes", "no engine is at work")
-    untold = translate("Processes", "not known: this driver does not tell of engines")
-    return Cell(fmt.UNKNOWN, Tone.SECONDARY, told if row.process.engines else untold)
-
-
-def _since(row: Row) -> Cell:
-    started_s = row.process.started_unix_s
-    if started_s is None:
-        why = translate("Processes", "not known: the system does not tell when it was started")
-        return Cell(fmt.UNKNOWN, Tone.SECONDARY, why)
-    age_s = max(0.0, row.now_unix_s - started_s)
-    when = f"{fmt.day(started_s)} {fmt.clock(started_s)}"
-    help_text = translate("Processes", "since {0}, for {1}").format(when, fmt.span(age_s))
-    is_recent = age_s < fmt.DAY_S
-    return Cell(fmt.clock(started_s) if is_recent else fmt.day(started_s), help=help_text)
-
-
-def _user(row: Row) -> Cell:
-    if row.process.user is None:
-        why = translate("Processes", "not known: the system does not tell whose it is")
-        return Cell(fmt.UNKNOWN, Tone.SECONDARY, why)
-    return Cell(row.process.user)
-
-
-def _gpu(row: Row) -> Cell:
-    """Without the maker: the models tell cards apart."""
-    maker, _, model = row.gpu_name.partition(" ")
-    short = model if maker in _MAKERS and model else row.gpu_name
-    return Cell(short, help=f"{row.gpu_name}\n{row.process.gpu_id}")
-
-
-def _class(row: Row) -> Cell:
-    verdict = row.process.verdict
-    if verdict is None:
-        return Cell(fmt.UNKNOWN, Tone.SECONDARY, _not_judged())
-    return Cell(class_text(verdict), Tone.SECONDARY)
-
-
-def _verdict(row: Row) -> Cell:
-    verdict = row.process.verdict
-    if verdict is None:
-        return Cell(fmt.UNKNOWN, Tone.SECONDARY, _not_judged())
-    help_text = translate("Processes", "probability of mining: {0}; since {1}").format(
-        fmt.probability(verdict.posterior), fmt.clock(verdict.since_unix_s)
-    )
-    return Cell(standing_text(verdict), STANDING_TONES[verdict.standing], help_text)
-
-
-def _not_judged() -> str:
-    return translate("Processes", "not known: it did no work on a GPU yet, or was not looked into")
-
-
-def _posterior(row: Row) -> float | None:
-    return None if row.process.verdict is None else row.process.verdict.posterior
-
-
-def _number(reading: Reading) -> float | None:
-    return None if isinstance(reading, Unavailable) else reading
-
-
-def _kind(row: Row) -> str:
-    return translate("ProcessKinds", _KINDS[row.process.kind])
-
-
-COLUMNS: tuple[Column, ...] = (
-    Column(
-        QT_TRANSLATE_NOOP("Processes", "Name"), 136,
-        lambda row: Cell(row.process.name),
-        lambda row: row.process.name.casefold(),
-    ),
-    Column(
-        QT_TRANSLATE_NOOP("Processes", "PID"), 62,
-        lambda row: Cell(str(row.process.pid), Tone.SECONDARY, is_number=True),
-        lambda row: float(row.process.pid), is_number=True,
-    ),
-    Column(
-        QT_TRANSLATE_NOOP("Processes", "User"), 70,
-        _user, lambda row: row.process.user,
-    ),
-    Column(
-        QT_TRANSLATE_NOOP("Processes", "GPU"), 148,
-        _gpu,
-        lambda row: row.gpu_name,
-    ),
-    Column(
-        QT_TRANSLATE_NOOP("Processes", "Type"), 80,
-        lambda row: Cell(_kind(row), Tone.SECONDARY), _kind,
-    ),
-    Column(
-        QT_TRANSLATE_NOOP("Processes", "Class"), 82,
-        _class,
-        lambda row: None if row.process.verdict is None else class_text(row.process.verdict),
-    ),
-    Column(
-        QT_TRANSLATE_NOOP("Processes", "Verdict"), 84,
-        _verdict, _posterior,
-    ),
-    Column(
-        QT_TRANSLATE_NOOP("Processes", "GPU use"), 84,
-        _utilization, lambda row: _number(row.process.utilization_percent), is_number=True,
-    ),
-    Column(
-        QT_TRANSLATE_NOOP("Processes", "Memory"), 80,
-        lambda row: _reading_cell(
-            row.process.memory_used_bytes, lambda value: str(fmt.memory_of_process(value))
-        ),
-        lambda row: _number(row.process.memory_used_bytes), is_number=True,
-    ),
-    Column(
-        QT_TRANSLATE_NOOP("Processes", "Running since"), 104,
-        _since, lambda row: row.process.started_unix_s, is_number=False,
-    ),
-    Column(
-        QT_TRANSLATE_NOOP("Processes", "Engines"), 0,
-        _engines, lambda row: max(row.process.engines.values(), default=None), is_number=False,
-    ),
-)  # fmt: skip
-"""From left to right."""
-
-SORTED_FIRST = next(i for i, column in enumerate(COLUMNS) if column.title == "GPU use")
 
 
 class ProcessesPage(Page):
@@ -219,6 +42,7 @@ class ProcessesPage(Page):
         super().__init__(store, title)
         self._offered: tuple[tuple[GpuId, str], ...] | None = None
         self._shown: list[ProcessSample] = []
+        self._sought: ProcessKey | None = None
         self._state = StateView("processes", "", "")
         titles = [translate("Processes", column.title) for column in COLUMNS]
         widths = [column.width_px for column in COLUMNS[:-1]]
@@ -238,7 +62,11 @@ class ProcessesPage(Page):
         column.addWidget(card, 1)
         self.evidence = EvidenceCard(store)
         self.table.selectionModel().selectionChanged.connect(self._explain_selected)
-        column.addWidget(self.evidence)
+        self.evidence.place_wanted.connect(self.place_wanted)
+        self.evidence.help_wanted.connect(self.help_wanted)
+        self._below = Scrolled(self.evidence)
+        self._below.hide()
+        column.addWidget(self._below)
         column.addWidget(self._hidden)
         self._stack = QStackedWidget()
         self._stack.addWidget(self._state)
@@ -253,11 +81,13 @@ class ProcessesPage(Page):
         rows = self._rows(processes or ())
         self._shown = [row.process for row in rows]
         self.table.renew({self._key(row): tuple(c.cell(row) for c in COLUMNS) for row in rows})
+        self.table.show_column(HELD, any(row.hold is not None for row in rows))
         title, sentence = self._nothing_to_show(bool(rows))
         self._state.set_texts(title, sentence)
         self._stack.setCurrentIndex(0 if title else 1)
         self._hidden.set_text("\n".join(map(fmt.sentence, self.store.hidden_processes)))
         self._hidden.setVisible(bool(self.store.hidden_processes))
+        self._select_sought()
         self._explain_selected()
         self.subtitle.set_text(self._summary(len(rows)) if processes else "")
 
@@ -266,6 +96,22 @@ class ProcessesPage(Page):
         keys = [row.row() for row in self.table.selectionModel().selectedRows()]
         selected = self._shown[keys[0]] if keys and keys[0] < len(self._shown) else None
         self.evidence.show_process(selected)
+        self._below.setVisible(selected is not None)
+
+    def seek(self, what: object) -> None:
+        """The line of a process, as soon as the agent tells of it."""
+        if isinstance(what, tuple):
+            self.search.clear()
+            self.gpu.setCurrentIndex(0)
+            self._sought = what
+            self.refresh()
+
+    def _select_sought(self) -> None:
+        keys = [(one.pid, one.started) for one in self._shown]
+        if self._sought in keys:
+            self.table.selectRow(keys.index(self._sought))
+            self.table.setFocus()
+            self._sought = None
 
     @property
     def is_settled(self) -> bool:
@@ -344,7 +190,7 @@ class ProcessesPage(Page):
         gpu_id = self.gpu.currentData()
         words = self.search.text().casefold().split()
         rows = [
-            Row(one, names.get(one.gpu_id, one.gpu_id), now_s)
+            self._row(one, names.get(one.gpu_id, one.gpu_id), now_s)
             for one in processes
             if (not gpu_id or one.gpu_id == gpu_id)
             and all(word in f"{one.name} {one.user} {one.pid}".casefold() for word in words)
@@ -357,6 +203,11 @@ class ProcessesPage(Page):
         known = [row for row in rows if key(row) is not None]
         unknown = [row for row in rows if key(row) is None]
         return sorted(known, key=lambda row: _comparable(key(row)), reverse=descending) + unknown
+
+    def _row(self, process: ProcessSample, gpu_name: str, now_s: float) -> Row:
+        hold = self.store.holds.of((process.pid, process.started))
+        told = words.headline(hold, self.store.policy, now_s) if hold is not None else ""
+        return Row(process, gpu_name, now_s, hold, told)
 
     @staticmethod
     def _key(row: Row) -> Hashable:

@@ -14,7 +14,14 @@ _ICON_PX = 20
 
 
 class Banner(Card):
-    """A sentence with an icon; the tone says how bad it is, the words say it too."""
+    """A sentence with an icon; the tone says how bad it is, the words say it too.
+
+    Attributes:
+        action: Its button; hidden where there is nothing to do.
+
+    Signals:
+        acted(): The button was pressed.
+    """
 
     acted = Signal()
 
@@ -30,13 +37,18 @@ class Banner(Card):
         row.setSpacing(12)
         row.addWidget(self._icon)
         row.addWidget(self._text, 1)
-        self._action = Button(action)
-        self._action.setVisible(bool(action))
-        self._action.clicked.connect(self.acted)
-        row.addWidget(self._action)
+        self.action = Button(action)
+        self.action.setVisible(bool(action))
+        self.action.clicked.connect(self.acted)
+        row.addWidget(self.action)
         self.body.addLayout(row)
         self.body.setContentsMargins(16, 8, 12, 8)
         self._tint()
+
+    @property
+    def text(self) -> str:
+        """What it says."""
+        return self._text.text()
 
     def set_text(self, text: str) -> None:
         """What the banner says."""

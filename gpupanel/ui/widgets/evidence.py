@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from time import time
 
-from PySide6.QtCore import QCoreApplication
+from PySide6.QtCore import QCoreApplication, Signal
 from PySide6.QtWidgets import QHBoxLayout
 
 from gpupanel.model.gpu import ProcessSample
 from gpupanel.model.metrics import QT_TRANSLATE_NOOP
 from gpupanel.model.verdict import Evidence, EvidenceFamily, ProcessClass, Standing, Verdict
 from gpupanel.ui import format as fmt
-from gpupanel.ui.store import ProcessKey, Store
+from gpupanel.ui.holds import ProcessKey
+from gpupanel.ui.store import Store
 from gpupanel.ui.theme import SMALL_PX, Tone
 from gpupanel.ui.widgets.card import Card
-from gpupanel.ui.widgets.controls import Button
+from gpupanel.ui.widgets.holds.block import HoldBlock
+from gpupanel.ui.widgets.holds.objection import Objection
 from gpupanel.ui.widgets.table import Cell, Table
 from gpupanel.ui.widgets.text import Text
 
@@ -68,7 +71,15 @@ def standing_text(verdict: Verdict) -> str:
 
 
 class EvidenceCard(Card):
-    """Below the table of processes; there only while one of them is selected."""
+    """Below the table of processes; there only while one of them is selected.
+
+    Signals:
+        place_wanted(str, object): As of a page.
+        help_wanted(str, str): As of a page.
+    """
+
+    place_wanted = Signal(str, object)
+    help_wanted = Signal(str, str)
 
     def __init__(self, store: Store) -> None:
         super().__init__()
@@ -77,18 +88,20 @@ class EvidenceCard(Card):
         self._asked_for: Verdict | None = None
         self._title = Text(bold=True)
         self._sentence = Text(tone=Tone.SECONDARY, size_px=SMALL_PX, wrap=True)
-        self.object_button = Button(self.tr("It does &not mine"))
-        self.object_button.setToolTip(
-            self.tr("Remembers this program by its content, so that it is not suspected again.")
-        )
-        self.object_button.clicked.connect(self._object)
+        self.objection = Objection(store.holds, self, self.tr("It does not &mine"))
+        self.held = HoldBlock(store)
+        self.held.key_wanted.connect(lambda key: self.place_wanted.emit("policy", key))
+        self.held.help_wanted.connect(lambda case: self.help_wanted.emit("held", case))
         columns = [self.tr("Evidence"), self.tr("Kind"), self.tr("Read from"), self.tr("Weight")]
         self.table = Table(self.tr("Evidence"), columns, (520, 92, 140), _MOST_LINES)
         head = QHBoxLayout()
         head.addWidget(self._title)
         head.addStretch(1)
-        head.addWidget(self.object_button)
+        head.addWidget(self.held.why)
+        head.addWidget(self.objection.button)
         self.body.addLayout(head)
+        self.body.addWidget(self.objection.question)
+        self.body.addWidget(self.held)
         self.body.addWidget(self._sentence)
         self.body.addWidget(self.table)
         self.hide()
@@ -106,12 +119,19 @@ class EvidenceCard(Card):
         explained = self._store.explained
         verdict = explained[1] if explained and explained[0] == key else ""
         self._title.set_text(self.tr("{0} (PID {1})").format(process.name, process.pid))
+        self._show_hold(key, verdict)
         self._show_verdict(verdict)
+
+    def _show_hold(self, key: ProcessKey, verdict: Verdict | str) -> None:
+        hold = self._store.holds.of(key)
+        self.held.show_hold(hold, time())
+        may_object = isinstance(verdict, Verdict) and verdict.may_object
+        may_release = hold is not None and hold.may_release
+        self.objection.show_process(key, is_possible=may_object or may_release)
 
     def _show_verdict(self, verdict: Verdict | str) -> None:
         lines = verdict.evidence if isinstance(verdict, Verdict) else ()
         self.table.setVisible(bool(lines))
-        self.object_button.setVisible(isinstance(verdict, Verdict) and verdict.may_object)
         if isinstance(verdict, str):
             self._sentence.set_text(fmt.sentence(verdict))
             return
@@ -130,10 +150,6 @@ class EvidenceCard(Card):
         if not verdict.evidence:
             sentences.append(self.tr("Nothing speaks for mining or against it."))
         return " ".join(sentences)
-
-    def _object(self) -> None:
-        if self._key is not None:
-            self._store.object_to(self._key)
 
 
 def _row(line: Evidence) -> tuple[Cell, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import time
 
 from PySide6.QtCore import QCoreApplication
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout
@@ -90,9 +91,10 @@ class GpuCard(Card):
         """Show what the store knows now."""
         for spec, tile in zip(TILES, self._tiles, strict=True):
             self._refresh_tile(spec, tile)
-        text, tone = self._activity() or self._condition() or ("", Tone.SECONDARY)
-        self._state.set_text(text)
-        self._state.set_tone(tone)
+        told = [one for one in (self._activity(), self._held()) if one is not None]
+        told = told or [self._condition() or ("", Tone.SECONDARY)]
+        self._state.set_text(" · ".join(text for text, _ in told))
+        self._state.set_tone(told[-1][1])
 
     def _make_tile(self, spec: TileSpec) -> MetricTile:
         metric = METRIC_BY_KEY[spec.key]
@@ -166,6 +168,20 @@ class GpuCard(Card):
             cap = fmt.percent(live.run.cap_percent)
             return self.tr("{0} · capped at {1} by policy").format(family, cap), Tone.WARN
         return self.tr("{0} · {1} running").format(family, workload.title), Tone.ACCENT
+
+    def _held(self) -> tuple[str, Tone] | None:
+        """Who is held on this GPU, or would be."""
+        holds = self._store.holds.on(self._gpu.id)
+        if not holds:
+            return None
+        from gpupanel.ui.widgets.holds import words  # seldom, and never before the first frame
+
+        now_s = time()
+        first, *others = holds
+        text = words.in_short(first, now_s)
+        if others:
+            text = self.tr("{0} and {1} more").format(text, len(others))
+        return text, words.tone(first, now_s)
 
     def _condition(self) -> tuple[str, Tone] | None:
         """Asleep, lost, or held down by something that a person should know of."""

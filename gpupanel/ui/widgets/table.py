@@ -264,6 +264,16 @@ class Table(QTableView):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Qt: the last column takes what is left, if enough is."""
+        self._fit_last()
+        super().resizeEvent(event)
+
+    def show_column(self, column: int, shown: bool) -> None:
+        """Whether one column is there."""
+        if self.isColumnHidden(column) == shown:
+            self.setColumnHidden(column, not shown)
+            self._fit_last()
+
+    def _fit_last(self) -> None:
         if self._scrolls_sideways:
             columns = range(self._cells.columnCount() - 1)
             taken = sum(self.columnWidth(column) for column in columns)
@@ -271,7 +281,6 @@ class Table(QTableView):
             self.horizontalHeader().setStretchLastSection(stretches)
             if not stretches:
                 self.setColumnWidth(columns.stop, _LEAST_LAST_PX)
-        super().resizeEvent(event)
 
     def be_sortable(self, column: int, order: Qt.SortOrder) -> QHeaderView:
         """Let a click on the header choose the order; its owner sorts and is told by the header."""

@@ -6,8 +6,11 @@ Nothing of it can be reached from outside but through ``Machine``.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
+import select
 import shutil
 import socket
 import struct
@@ -17,6 +20,7 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import IO
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 LINUX = REPOSITORY / "packaging" / "linux"
@@ -145,9 +149,10 @@ class Machine:
         return self.run("journalctl", "-n", "1", "-o", "json").strip()
 
     def wait_for(self, message_id: str, after: str, timeout_s: float = 30) -> str:
-        """The first entry of this kind about our unit after ``after``, as soon as it is there."""
+        """The first entry of this kind about or of our unit after ``after``, when it is there."""
         cursor = json.loads(after)["__CURSOR"]
-        of_this_kind = f"UNIT={UNIT} MESSAGE_ID={message_id}"
+        kind = f"MESSAGE_ID={message_id}"
+        of_this_kind = f"UNIT={UNIT} {kind} + _SYSTEMD_UNIT={UNIT} {kind}"
         follow = f"journalctl -f -n all -o json --after-cursor='{cursor}' {of_this_kind}"
         # Bash does not wait for journalctl, which notices only later that nobody listens.
         script = f"head -n 1 < <({follow} 2>/dev/null)"
@@ -158,6 +163,21 @@ class Machine:
         end_s = time.monotonic() + timeout_s
         while (said := self.show("StatusText")) != text:
             assert time.monotonic() < end_s, f"it says: {said}"
+
+    def group_of(self, unit: str) -> Path:
+        """The control group in which the main process of a unit is now, as it is called here."""
+        lines = self.run("cat", f"/proc/{self.show('MainPID', unit)}/cgroup").splitlines()
+        group = next(line.removeprefix("0::") for line in lines if line.startswith("0::"))
+        return self.path(f"/sys/fs/cgroup{group}")
+
+    def outer_pid(self, unit: str) -> int:
+        """Of the main process of a unit, its number out here."""
+        inner = self.show("MainPID", unit)
+        for pid in (self.group_of(unit) / "cgroup.procs").read_text().split():
+            status = Path(f"/proc/{pid}/status").read_text()
+            if re.search(rf"^NSpid:.*\b{inner}$", status, re.MULTILINE):
+                return int(pid)
+        raise AssertionError(f"{unit} has no process {inner}")
 
     def show(self, name: str, unit: str = UNIT) -> str:
         """A property of a unit."""
@@ -173,6 +193,28 @@ class Machine:
         if not user:
             return entering
         return (*entering, "setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--")
+
+
+def wait_until_frozen(events: IO[str], is_frozen: bool, limit_s: float) -> None:
+    """Until the kernel says so of a control group, whose ``cgroup.events`` are open.
+
+    It answers who freezes before the last of them stands still, and tells when that is so. A group
+    that was removed holds nobody.
+    """
+    change = select.poll()
+    change.register(events, select.POLLPRI)
+    while _is_frozen(events) != is_frozen:
+        assert change.poll(limit_s * 1000), f"not within {limit_s} s"
+
+
+def _is_frozen(events: IO[str]) -> bool:
+    try:
+        events.seek(0)
+        return "frozen 1" in events.read()
+    except OSError as reason:
+        if reason.errno == errno.ENODEV:
+            return False
+        raise
 
 
 def _sender_of_ready(told: socket.socket, booting: subprocess.Popen[bytes], place: Path) -> int:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-CLONE_NEWNS = 0x00020000
+CLONE_NEWUSER = 0x10000000
 PTRACE_ATTACH = 16
 
 
@@ -56,9 +56,11 @@ def attempts(pid: int, group: str) -> dict[str, Callable[[], object]]:
         "look into a home": lambda: os.listdir("/home/tester"),
         "write and run memory": lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC),
         "mount": lambda: of_libc("mount", b"none", b"/tmp", b"tmpfs", 0, None),
-        "make a namespace": lambda: of_libc("unshare", CLONE_NEWNS),
+        "make a namespace": lambda: of_libc("unshare", CLONE_NEWUSER),
         "trace": lambda: of_libc("ptrace", PTRACE_ATTACH, pid, 0, 0),
         "become somebody": lambda: os.setuid(4711),
+        "set its own user": lambda: os.setuid(0),
+        "set its priority": lambda: os.nice(1),
         "make a setuid file": lambda: os.chmod("/run/gpupanel", 0o4755),
         "set the clock": lambda: of_libc("settimeofday", ctypes.create_string_buffer(16), None),
         "open a device": lambda: os.open("/dev/probe-other", os.O_RDONLY),

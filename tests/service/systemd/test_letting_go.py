@@ -2,46 +2,27 @@
 
 from __future__ import annotations
 
-import select
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.service.systemd.machine import STARTED, UNIT, Machine
+from tests.service.systemd.machine import STARTED, UNIT, Machine, wait_until_frozen
 
 MOST_FROZEN_S = 2.0
 VICTIM = "victim.service"
 
 
-class Victim:
-    """A user's process that would use a processor, if it were let."""
-
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        busy = ("sh", "-c", "while :; do :; done")
-        machine.run("systemd-run", "--collect", f"--unit={VICTIM}", "--uid=tester", *busy)
-        self.pid = machine.show("MainPID", VICTIM)
-        self.home = self.group()
-
-    def group(self) -> str:
-        lines = self._machine.run("cat", f"/proc/{self.pid}/cgroup").splitlines()
-        return next(line.removeprefix("0::") for line in lines if line.startswith("0::"))
-
-    def is_frozen(self) -> bool:
-        return "frozen 1" in self.events().read_text()
-
-    def events(self) -> Path:
-        return self._machine.path(f"/sys/fs/cgroup{self.group()}/cgroup.events")
-
-
 @pytest.fixture
-def victim(machine: Machine) -> Iterator[Victim]:
-    """Held by somebody who wrote it down and is gone."""
-    found = Victim(machine)
+def home(machine: Machine) -> Iterator[Path]:
+    """The control group of a user's process, which somebody held who wrote it down and is gone."""
+    busy = ("sh", "-c", "while :; do :; done")
+    machine.run("systemd-run", "--collect", f"--unit={VICTIM}", "--uid=tester", *busy)
+    found = machine.group_of(VICTIM)
     shutil.copy(Path(__file__).with_name("holder.py"), machine.path("/opt/holder.py"))
-    machine.run("/opt/gpupanel/bin/python3", "-I", "/opt/holder.py", found.pid)
+    pid = machine.show("MainPID", VICTIM)
+    machine.run("/opt/gpupanel/bin/python3", "-I", "/opt/holder.py", pid)
     yield found
     machine.run("systemctl", "kill", "--signal=KILL", VICTIM)
     machine.run("systemctl", "stop", VICTIM, status=None)  # it may be gone already
@@ -49,22 +30,17 @@ def victim(machine: Machine) -> Iterator[Victim]:
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped"])
-def test_nobody_stays_frozen(machine: Machine, victim: Victim, how: str) -> None:
-    assert victim.group() != victim.home
+def test_nobody_stays_frozen(machine: Machine, home: Path, how: str) -> None:
+    held = machine.group_of(VICTIM)
+    assert held != home
     cursor = machine.cursor()
-    with victim.events().open() as events:
-        change = select.poll()
-        change.register(events, select.POLLPRI)
-        # The kernel answers the write before the last of them stands still.
-        while "frozen 1" not in events.read():
-            assert change.poll(MOST_FROZEN_S * 1000)
-            events.seek(0)
+    with (held / "cgroup.events").open() as events:
+        wait_until_frozen(events, True, MOST_FROZEN_S)
         if how == "killed":
             machine.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", UNIT)
         else:
             machine.run("systemctl", "stop", UNIT)
-        assert change.poll(MOST_FROZEN_S * 1000)
+        wait_until_frozen(events, False, MOST_FROZEN_S)
     if how == "killed":
         machine.wait_for(STARTED, after=cursor)
-    assert not victim.is_frozen()
-    assert victim.group() == victim.home
+    assert machine.group_of(VICTIM) == home

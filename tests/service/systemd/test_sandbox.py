@@ -43,6 +43,8 @@ REFUSED = {
     "make a namespace": "EPERM",
     "trace": "EPERM",
     "become somebody": "EPERM",
+    "set its own user": "EPERM",
+    "set its priority": "EPERM",
     "make a setuid file": "EPERM",
     "set the clock": "EPERM",
     "open a device": "EPERM",

@@ -21,6 +21,13 @@ def test_it_is_ready_and_says_what_it_does(machine: Machine) -> None:
     machine.wait_until_says("policy unmanaged, 1 GPU")
 
 
+def test_nobody_gets_rid_of_it_by_crashing_it_often(machine: Machine) -> None:
+    """The long test does so; here it is only read back."""
+    assert machine.show("Restart") == "always"
+    assert machine.show("StartLimitIntervalUSec") == "0"
+    assert machine.show("WatchdogUSec") == "10s"
+
+
 def test_the_admin_may_enable_it_for_every_start(machine: Machine) -> None:
     machine.run("systemctl", "enable", UNIT)
     assert machine.run("systemctl", "is-enabled", UNIT) == "enabled\n"

@@ -55,6 +55,7 @@ class Holding:
     def __init__(
         self,
         journal_file: Path,
+        prefix: str,
         gpus: Callable[[], Sequence[GpuInfo]],
         tell: Tell,
         on_fault: Callable[[str], None],
@@ -64,6 +65,7 @@ class Holding:
 
         Args:
             journal_file: What is held is noted there; nobody else may write to its folder.
+            prefix: Of the names of our cells.
             gpus: Those of this machine now.
             tell: Told what happens to holds, on the enforcer's thread.
             on_fault: Told one sentence when a part of this fails.
@@ -72,7 +74,7 @@ class Holding:
         Raises:
             HoldFailed: Another daemon holds already, or a part of this cannot work.
         """
-        self._undoing: _Undoing = _undoing(journal_file, on_fault)
+        self._undoing: _Undoing = _undoing(journal_file, prefix, on_fault)
         self._beat = beat
         self.resumes = self._undoing.resumes
         for fault in self._undoing.faults:
@@ -80,7 +82,7 @@ class Holding:
         kin = Kin() if sys.platform == "linux" else None
         measure = _Metering(gpus)
         parts = Parts(freezer(), measure, _children, _age_s, self._undoing, kin, tell)
-        self.enforcer = Enforcer(parts, self._on_beat)
+        self.enforcer = Enforcer(parts, self._on_beat, prefix=prefix)
 
     def stop(self) -> None:
         """Let everybody go; nothing of ours is left."""
@@ -110,10 +112,10 @@ if sys.platform == "linux":
 
     from gpupanel.enforcement.linux import process
     from gpupanel.enforcement.tree import descendants
-    from gpupanel.service.undoing import Undoing as _LinuxUndoing
+    from gpupanel.service.mining.undoing import Undoing as _LinuxUndoing
 
-    def _undoing(journal_file: Path, on_fault: Callable[[str], None]) -> _Undoing:
-        return _LinuxUndoing(journal_file, on_fault)
+    def _undoing(journal_file: Path, prefix: str, on_fault: Callable[[str], None]) -> _Undoing:
+        return _LinuxUndoing(journal_file, prefix, on_fault)
 
     def _children(processes: Collection[ProcessKey]) -> frozenset[ProcessKey]:
         return descendants(processes, process.living()) if processes else frozenset()
@@ -145,8 +147,8 @@ else:
         def close(self) -> None:
             """There is nothing to end."""
 
-    def _undoing(journal_file: Path, on_fault: Callable[[str], None]) -> _Undoing:
-        del journal_file, on_fault
+    def _undoing(journal_file: Path, prefix: str, on_fault: Callable[[str], None]) -> _Undoing:
+        del journal_file, prefix, on_fault
         return _NothingToUndo()
 
     def _children(processes: Collection[ProcessKey]) -> Collection[ProcessKey]:

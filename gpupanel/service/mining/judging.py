@@ -28,8 +28,8 @@ from gpupanel.model.verdict import Standing, Verdict
 from gpupanel.policy.resolve import EffectivePolicy
 from gpupanel.policy.sources import own_uid
 from gpupanel.service.objections import Objectors
+from gpupanel.service.overseer.watchdog import Turn
 from gpupanel.service.views import View
-from gpupanel.service.watchdog import Turn
 from gpupanel.stress.catalog import WORKLOAD_BY_NAME
 
 INTERVAL_S = 3.0

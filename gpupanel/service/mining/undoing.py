@@ -31,11 +31,12 @@ class Undoing:
         faults: What that daemon held and we could not let go of, one sentence each.
     """
 
-    def __init__(self, journal_file: Path, on_fault: Callable[[str], None]) -> None:
+    def __init__(self, journal_file: Path, prefix: str, on_fault: Callable[[str], None]) -> None:
         """Take the lock, and let go of what an earlier daemon held.
 
         Args:
             journal_file: In a folder that nobody else may write to.
+            prefix: Of the names of our cells; others are somebody else's.
             on_fault: Told one sentence when a part of this fails.
 
         Raises:
@@ -46,7 +47,7 @@ class Undoing:
         try:
             self._journal = Journal(journal_file, restore.boot_id())
             entries = self._journal.entries()
-            self.faults = restore.restore_all(self._journal).faults
+            self.faults = restore.restore_all(self._journal, prefix).faults
             self.resumes = tuple(entry.resume for entry in entries)
             self._dead_man = DeadMan(on_fault)
             self._dead_man.start()

@@ -16,12 +16,12 @@ from gpupanel.model.hold import Hold
 from gpupanel.model.verdict import Verdict
 from gpupanel.policy.everyone import Policies
 from gpupanel.service.chronicle import Chronicle
-from gpupanel.service.enforcing import Enforcing, names_of
-from gpupanel.service.holding import Holding
-from gpupanel.service.judging import Facts, Judging
-from gpupanel.service.rates import Rates
+from gpupanel.service.mining.enforcing import Enforcing, names_of
+from gpupanel.service.mining.holding import Holding
+from gpupanel.service.mining.judging import Facts, Judging
+from gpupanel.service.mining.rates import Rates
+from gpupanel.service.mining.verdict_log import VerdictLog
 from gpupanel.service.scope import Scope
-from gpupanel.service.verdict_log import VerdictLog
 from gpupanel.service.views import View
 
 _WORDS: Mapping[str, str] = {
@@ -143,8 +143,9 @@ class Capping:
         assert self._scope.journal_file is not None
         try:
             self._holding = Holding(
-                self._scope.journal_file, self._gpus, self._on_hold, self._on_fault, beat
-            )
+                self._scope.journal_file, self._scope.cells, self._gpus, self._on_hold,
+                self._on_fault, beat,
+            )  # fmt: skip
         except HoldFailed as reason:
             self._on_fault(str(reason))
             return

@@ -12,8 +12,8 @@ from gpupanel.enforcement.enforcer import Enforcer, Plan
 from gpupanel.enforcement.target import Target, offender_from_json, target_from_json
 from gpupanel.model.gpu import GpuId, GpuInfo, ProcessSample, Unavailable
 from gpupanel.model.verdict import ProcessClass, Standing, Verdict
-from gpupanel.policy.offender import Offender, treat
-from gpupanel.service.judging import Facts, PolicyOf
+from gpupanel.policy.offender import Offender, Treatment, treat
+from gpupanel.service.mining.judging import Facts, PolicyOf
 
 _GUESTS = frozenset({ProcessClass.GAMING, ProcessClass.AI, ProcessClass.RENDERING})
 _AT_WORK_PERCENT = 5.0
@@ -62,7 +62,7 @@ class Enforcing:
                 targets.append(self._target(own, verdict, known, beside))
         wanted = [one for one in targets if one.treatment.would != "observe"]
         cleared += [one.process for one in targets if one.treatment.would == "observe"]
-        self._enforcer.plan(Plan(wanted, cleared))
+        self._enforcer.plan(Plan(wanted, cleared, self._terms))
         return [one.process for one in wanted]
 
     def carry_on(self, resume: Mapping[str, Any]) -> int:
@@ -86,6 +86,10 @@ class Enforcing:
         if wanted:
             self._enforcer.carry_on(wanted, share)
         return len(wanted)
+
+    def _terms(self, target: Target) -> Treatment:
+        """On the enforcer's thread."""
+        return treat(self._policy_for(target.uid), target.offender)
 
     def _may_hold(self, facts: ProcessFacts) -> bool:
         """Never the first process, nor ourselves and what we started."""

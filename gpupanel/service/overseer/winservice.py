@@ -12,7 +12,7 @@ from enum import IntEnum, IntFlag
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from gpupanel.service.overseer import Order
+from gpupanel.service.overseer.orders import Order
 
 NAME = "gpupaneld"
 

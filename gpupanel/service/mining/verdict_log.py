@@ -20,8 +20,8 @@ from gpupanel.detection.reading.facts import ProcessFacts
 from gpupanel.model.gpu import GpuId, ProcessSample, Unavailable
 from gpupanel.model.verdict import Standing, Verdict
 from gpupanel.policy.replay import Recorded
-from gpupanel.service.enforcing import by_process, guests
-from gpupanel.service.judging import Facts
+from gpupanel.service.mining.enforcing import by_process, guests
+from gpupanel.service.mining.judging import Facts
 
 LONGEST_S = 60.0
 """Of one line, unless something changes before."""

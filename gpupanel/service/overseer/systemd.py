@@ -17,7 +17,7 @@ from collections.abc import Callable, MutableMapping
 from queue import SimpleQueue
 from types import FrameType
 
-from gpupanel.service.overseer import Order
+from gpupanel.service.overseer.orders import Order
 
 assert sys.platform != "win32"
 

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from gpupanel.service.overseer import Overseer
+from gpupanel.service.overseer.orders import Overseer
 
 _BEATS_PER_INTERVAL = 3
 """Two may be lost or late before the overseer thinks that we hang."""

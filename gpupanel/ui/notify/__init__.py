@@ -1,0 +1,1 @@
+"""Notes on the desktop: when, and by what."""

@@ -1,0 +1,1 @@
+"""What a person is told of programs that are held, and how they object."""

@@ -1,0 +1,1 @@
+"""What the table of processes is made of."""
