@@ -176,7 +176,6 @@ class ProcessLists:
         self._seen_us = max([since_us, *(use.time_us for use in uses)])
         return utilization_of(uses, pids, since_us)
 
-
     def _window_us(self) -> int:
         return int(self._clock_unix_s() * 1e6) - _WINDOW_US
 
