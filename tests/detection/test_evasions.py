@@ -92,6 +92,20 @@ def test_a_systems_name_outside_of_the_system_protects_nobody() -> None:
     assert play_facts(facts) is Standing.MINING
 
 
+LOOK_ALIKES = (
+    "gnome\N{HYPHEN}shell", "gnome-\u200bshell", "gn\N{CYRILLIC SMALL LETTER O}me-shell",
+    "\u202elleehs-emong", "\uff47nome-shell", "Gnome-Shell", " gnome-shell", "explorer.exe",
+    "gpupaneld", "[kworker/0:1]", "\x1b[2Kgnome-shell",
+)  # fmt: skip
+"""Homoglyphs, letters of no width, text from right to left, names of the system."""
+
+
+@pytest.mark.parametrize("name", LOOK_ALIKES, ids=ascii)
+def test_a_name_that_looks_like_a_systems_protects_nobody(name: str) -> None:
+    facts = replace(renamed_facts(), name=name, program=Program(f"/home/mara/{name}"))
+    assert play_facts(facts) is Standing.MINING
+
+
 def test_what_root_installed_as_the_session_is_never_held() -> None:
     program = Program("/usr/bin/gnome-shell", is_trusted=True)
     outcome = play(replace(T_REX, facts=replace(T_REX.facts, program=program)), 60)

@@ -88,8 +88,9 @@ def told(uid: int, socket_path: str, own: int) -> tuple[dict[str, Any], str]:
 
 
 @pytest.mark.parametrize(
-    ("uid", "own", "other"), [(MARA, "secret-mara", "secret-ben"), (BEN, "secret-ben", "secret-mara")]
-)  # fmt: skip
+    ("uid", "own", "other"),
+    [(MARA, "secret-mara", "secret-ben"), (BEN, "secret-ben", "secret-mara")],
+)
 def test_a_user_is_told_of_his_own_and_of_others_a_sum(
     socket_path: str, uid: int, own: str, other: str
 ) -> None:
