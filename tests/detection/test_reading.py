@@ -228,6 +228,33 @@ def mapped_by(pid: int) -> set[str]:
     return {path for path, _ in mapped_files(Path(f"/proc/{pid}/maps").read_bytes())}
 
 
+AS_THE_UNIT = (
+    *("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-ec"),
+    "mount -o remount,hidepid=2 /proc; setpriv --reuid=65534 --clear-groups sleep 100 &"
+    ' exec setpriv --bounding-set="-all,+kill,+sys_ptrace,+dac_read_search,+dac_override"'
+    ' --no-new-privs "$@" $!',
+    "sh", sys.executable, "-c",
+)  # fmt: skip
+READ = """
+import os, sys
+from gpupanel.detection.reading.proc_reader import ProcReader
+from gpupanel.detection.signatures import built_in
+reader, pid = ProcReader(built_in()), int(sys.argv[1])
+while "sleep" not in os.readlink(f"/proc/{pid}/exe"): pass
+reader.begin_look(0.0, [pid])
+facts = reader.read(pid, 0)
+print(facts.uid, facts.program.name, bool(facts.content_sha256), *facts.arguments)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root")
+def test_hidepid_hides_nothing_from_the_services_four_capabilities() -> None:
+    told = subprocess.run(
+        [*AS_THE_UNIT, READ], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert told.stdout == "65534 sleep True sleep 100\n", told.stderr
+
+
 def test_an_interpreter_is_its_script(start: Start, tmp_path: Path) -> None:
     script = tmp_path / "work.py"
     script.write_text("# stratum+" + "tcp:// and mining." + "subscribe\n" + SLEEPER)

@@ -69,7 +69,7 @@ def test_it_asks_for_nothing_of_a_users(tmp_path: Path) -> None:
         [
             *(*NAMESPACES, "sh", "-ec", IN_THERE, "sh", poison),
             *("strace", "-f", "-qq", "-y", "-e", "trace=%file", "-e", "signal=none"),
-            *("-o", trace, sys.executable, "-P", "-m", "tests.service.opened_files"),
+            *("-o", trace, sys.executable, "-P", "-m", "tests.threats.opened_files"),
         ],
         env={**ours, "PYTHONPATH": str(ROOT), **{one: str(poison / one) for one in STEERING}},
         capture_output=True, text=True, timeout=60, check=False,

@@ -15,7 +15,7 @@ import pytest
 )
 def test_it_obeys_and_holds_all_the_same() -> None:
     answer = subprocess.run(
-        ["unshare", "--mount", sys.executable, "-m", "tests.service.full_disk"],
+        ["unshare", "--mount", sys.executable, "-m", "tests.threats.full_disk"],
         capture_output=True, text=True, timeout=60, check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip

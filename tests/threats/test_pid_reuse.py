@@ -26,7 +26,7 @@ def test_a_number_that_changes_hands_costs_nobody_anything(kind: str, moment: st
     MAKERS[kind]("probe").close()  # skips where this machine has none
     try:
         told = subprocess.run(
-            [*OWN_PIDS, sys.executable, "-m", "tests.enforcement.pid_reuse", kind, moment, PREFIX],
+            [*OWN_PIDS, sys.executable, "-m", "tests.threats.pid_reuse", kind, moment, PREFIX],
             capture_output=True, text=True, timeout=60, check=False,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )  # fmt: skip
