@@ -10,7 +10,7 @@ import sys
 from queue import SimpleQueue
 
 from gpupanel.service import serving
-from gpupanel.service.overseer import Order
+from gpupanel.service.overseer.orders import Order
 
 BEATS = 5
 

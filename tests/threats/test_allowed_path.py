@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from gpupanel.service.enforcing import Enforcing
+from gpupanel.service.mining.enforcing import Enforcing
 
 from gpupanel.detection.reading.proc_reader import ProcReader
 from gpupanel.detection.signatures import built_in
