@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from importlib.util import find_spec
@@ -21,6 +21,7 @@ from typing import Any
 
 from gpupanel import paths
 from gpupanel.cli.exit_codes import ExitCode
+from gpupanel.cli.installed import Installed, installed
 from gpupanel.ipc.client import Client
 from gpupanel.model.errors import HistoryRefused
 from gpupanel.model.gpu import CPU_ID, GpuInfo, GpuState, Sample, Snapshot, Unavailable
@@ -62,7 +63,7 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        about: ``backend nvml``, ``GPU <id>``, ``OpenCL``, ``policy``, ``history``.
+        about: ``backend nvml``, ``GPU <id>``, ``OpenCL``, ``policy``, ``history``, ``package``.
         remedy: Empty where all is well, or where there is none.
     """
 
@@ -96,6 +97,7 @@ def main(arguments: argparse.Namespace) -> int:
         *opencl_findings(),
         policy_finding(policy),
         history_finding(paths.user_history_file()),
+        package_finding(installed()),
     ]
     worst = max((one.level for one in findings), key=list(Level).index)
     if arguments.json:
@@ -236,6 +238,34 @@ def history_finding(path: Path) -> Finding:
     if shutil.disk_usage(path.parent).free < LEAST_FREE_BYTES:
         return Finding("history", Level.WARNING, f"{text}; the disk is nearly full", "free space")
     return Finding("history", Level.OK, text)
+
+
+def package_finding(found: Installed) -> Finding:
+    """Whether these are the files that were installed, and whose they are."""
+    if not found.count:
+        text = f"{found.folder} is a checkout: there is no list to compare its files with"
+        return Finding("package", Level.OK, text)
+    for names, what in (
+        (found.changed, "not what was installed"),
+        (found.missing, "missing"),
+        (found.added, "not of the package"),
+    ):
+        if names:
+            text = f"{_some(names)} {what}"
+            return Finding("package", Level.FAULT, text, "install gpupanel again")
+    if found.loose:
+        text = f"{_some(found.loose)} not safe: somebody other than root could change it"
+        return Finding(
+            "package", Level.WARNING, text, "chown root and chmod go-w, also its folders"
+        )
+    return Finding(
+        "package", Level.OK, f"{found.folder}: {found.count} files as they were installed"
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 1} more are" if len(names) > 1 else " is"
+    return names[0] + more
 
 
 def _print(findings: list[Finding]) -> None:

@@ -58,6 +58,9 @@ class Reader(Protocol):
     def environment(self, pid: int) -> Mapping[str, str] | None:
         """With which it was started; None where that cannot be read."""
 
+    def has_foreign_code(self, pid: int) -> bool:
+        """Whether it runs code from a file that root did not install."""
+
 
 @dataclass(slots=True)
 class _Watched:
@@ -184,7 +187,11 @@ class Detector:
             return own
         before = one.verdict
         stood = before.standing if before is not None else Standing.CLEAR
-        standing = self._standing(judgement.standing(stood), facts, told.protection)
+        found = judgement.standing(stood)
+        if found is Standing.MINING and facts.program.is_trusted:
+            facts = one.facts = self._without_borrowed_trust(facts)
+            told = one.told = what_is_told(facts, self._known, one.told)
+        standing = self._standing(found, facts, told.protection)
         is_miner = standing in (Standing.MINING, Standing.SUSPECTED)
         same = before is not None and before.standing is standing
         return Verdict(
@@ -205,6 +212,12 @@ class Detector:
         if is_excused and found in (Standing.MINING, Standing.SUSPECTED):
             return Standing.EXCUSED
         return Standing.SUSPECTED if found is Standing.MINING and protected else found
+
+    def _without_borrowed_trust(self, facts: ProcessFacts) -> ProcessFacts:
+        """A user may have any program load his own code: root's file is not all that runs then."""
+        if not self._reader.has_foreign_code(facts.pid):
+            return facts
+        return replace(facts, program=replace(facts.program, is_trusted=False))
 
     def _may_object(self, facts: ProcessFacts) -> bool:
         """A user may speak for a program of theirs, and only for what can be known again."""

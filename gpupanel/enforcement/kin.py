@@ -11,7 +11,9 @@ import hashlib
 import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
+from gpupanel.backends.linux.far_drives import FarDrives
 from gpupanel.enforcement.cell import ProcessKey
 
 _YOUNG_S = 1.0
@@ -51,6 +53,7 @@ class Kin:
 
     def __init__(self, root: str = "/proc") -> None:
         self._root = root
+        self._far = FarDrives(Path(root))
         self._met_s: dict[int, tuple[int | None, float]] = {}
         self._all_at_s = 0.0
         self._hashes: dict[tuple[_File, int], str] = {}
@@ -76,6 +79,7 @@ class Kin:
         all_of_them = now_s >= self._all_at_s
         if all_of_them:
             self._all_at_s = now_s + _ALL_S
+            self._far.look_again()
         return [
             (pid, uid)
             for pid, (uid, met_s) in met.items()
@@ -112,8 +116,12 @@ class Kin:
         return bool(is_copy) and self._sha256(pid, file, size) == likeness.sha256
 
     def _program(self, pid: int) -> tuple[_File, int] | None:
+        """None where it is gone, or lies where asking for it may hang."""
+        link = f"{self._root}/{pid}/exe"
         try:
-            status = os.stat(f"{self._root}/{pid}/exe")
+            if self._far.has(pid, os.readlink(link)):
+                return None
+            status = os.stat(link)
         except OSError:
             return None
         return (status.st_dev, status.st_ino), status.st_size

@@ -13,7 +13,7 @@ from gpupanel.backends.linux.proc import Identity
 from gpupanel.backends.nvidia.nvml_processes import entries_of, stride_of, utilization_of
 from gpupanel.backends.nvidia.nvml_use import Use
 from gpupanel.backends.nvml import NvmlBackend
-from gpupanel.model.gpu import ProcessKind, ProcessSample, Unavailable
+from gpupanel.model.gpu import ProcessKind, ProcessSample, Reading, Unavailable
 from tests.backends import nvml_double
 from tests.backends.nvml_double import GIB, NvmlDouble, gpu_id
 
@@ -49,6 +49,24 @@ def check(found: tuple[ProcessSample, ...]) -> None:
         (gpu_id(1), 100, ProcessKind.COMPUTE, 5 * GIB),
     ]
     assert (found[0].started, found[0].name, found[0].user) == (1000, "program100", "ada")
+
+
+def test_a_clock_that_is_set_back_blinds_nobody(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What was read last is then dated later than all that follows, and so are old notes."""
+    library, now_s = nvml_double.install(monkeypatch, 1), [NOW_S]
+    library.process(0, 100, GIB)
+    backend = NvmlBackend(lambda: 1.0, tmp_path / "none", identify, lambda: now_s[0])
+    backend.probe()
+
+    def percent_at(unix_s: float, percent: int) -> Reading:
+        now_s[0] = unix_s
+        library.use(0, 100, int(unix_s * 1e6) - 100_000, percent, 0, 0, 0)
+        return backend.processes()[0].utilization_percent
+
+    told = [percent_at(NOW_S - ago_s, 60) for ago_s in (0, 3600, 3599, 7200)]
+    assert told == [60.0] * 4
 
 
 @pytest.mark.parametrize("stride", [24, 32])

@@ -84,7 +84,7 @@ def test_a_busy_process_with_such_a_library_is_a_user(machine: Machine, library:
             gpu_id=CPU_ID, pid=7, started=70, name="luxmark",
             user=identity(os.getpid()).user, kind=ProcessKind.COMPUTE,  # type: ignore[union-attr]
             memory_used_bytes=PAGES * os.sysconf("SC_PAGESIZE"), utilization_percent=50.0,
-            engines={"cpu": 50.0},
+            engines={"cpu": 50.0}, uid=os.geteuid(),
         ),
     )  # fmt: skip
 

@@ -75,3 +75,34 @@ def test_nothing_that_the_service_imports_looks_at_the_environment() -> None:
         if isinstance(node, ast.Attribute) and node.attr in LOOKS_AT_THE_ENVIRONMENT
     ]
     assert found == []
+
+
+MAKES_OBJECTS = {"pickle", "marshal", "shelve", "dbm", "xmlrpc", "yaml", "dill"}
+RUNS_TEXT = {"eval", "exec", "compile", "__import__"}
+
+
+def test_nothing_that_is_read_becomes_code_or_objects() -> None:
+    """What comes in is JSON, TOML, or bytes of a form that is written down."""
+    nodes = [
+        (path, node)
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)
+    ]
+    imported = {
+        (path.name, name.partition(".")[0])
+        for path, node in nodes
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+        )
+    }
+    assert {one for one in imported if one[1] in MAKES_OBJECTS} == set()
+    called = {
+        (path.name, node.func.id)
+        for path, node in nodes
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert {one for one in called if one[1] in RUNS_TEXT} == set()

@@ -92,6 +92,7 @@ class FakeReader:
     facts: ProcessFacts
     known: Signatures = field(default_factory=built_in)
     now_s: float = 0.0
+    runs_foreign_code: bool = False
 
     def begin_look(self, now_s: float, pids: Sequence[int]) -> None:
         del pids
@@ -112,6 +113,10 @@ class FakeReader:
 
     def read_on(self, is_over: Callable[[], bool]) -> None:
         del is_over
+
+    def has_foreign_code(self, pid: int) -> bool:
+        del pid
+        return self.runs_foreign_code
 
     def environment(self, pid: int) -> Mapping[str, str] | None:
         del pid

@@ -43,6 +43,10 @@ class Reader:
     def read_on(self, is_over: Callable[[], bool]) -> None:
         del is_over
 
+    def has_foreign_code(self, pid: int) -> bool:
+        del pid
+        return False
+
     def environment(self, pid: int) -> Mapping[str, str] | None:
         del pid
         return None

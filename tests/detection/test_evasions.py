@@ -92,6 +92,20 @@ def test_a_systems_name_outside_of_the_system_protects_nobody() -> None:
     assert play_facts(facts) is Standing.MINING
 
 
+LOOK_ALIKES = (
+    "gnome\N{HYPHEN}shell", "gnome-\u200bshell", "gn\N{CYRILLIC SMALL LETTER O}me-shell",
+    "\u202elleehs-emong", "\uff47nome-shell", "Gnome-Shell", " gnome-shell", "explorer.exe",
+    "gpupaneld", "[kworker/0:1]", "\x1b[2Kgnome-shell",
+)  # fmt: skip
+"""Homoglyphs, letters of no width, text from right to left, names of the system."""
+
+
+@pytest.mark.parametrize("name", LOOK_ALIKES, ids=ascii)
+def test_a_name_that_looks_like_a_systems_protects_nobody(name: str) -> None:
+    facts = replace(renamed_facts(), name=name, program=Program(f"/home/mara/{name}"))
+    assert play_facts(facts) is Standing.MINING
+
+
 def test_what_root_installed_as_the_session_is_never_held() -> None:
     program = Program("/usr/bin/gnome-shell", is_trusted=True)
     outcome = play(replace(T_REX, facts=replace(T_REX.facts, program=program)), 60)
@@ -256,6 +270,19 @@ class Stage:
         self.reader.facts = self.entry.facts
         seen = self.detector.look(samples(self.entry, now_s, self.dice), {}, now_s, now_s)
         return seen[self.entry.facts.pid, self.entry.facts.started].standing
+
+
+def test_root_s_program_with_a_users_code_in_it_is_the_users() -> None:
+    """LD_PRELOAD, say: neither protected nor allowed by its path."""
+    program = Program("/usr/bin/gnome-shell", is_trusted=True)
+    stage = Stage(replace(T_REX, facts=replace(T_REX.facts, program=program)))
+    key = T_REX.facts.pid, T_REX.facts.started
+    for runs_foreign_code, standing in ((False, Standing.SUSPECTED), (True, Standing.MINING)):
+        stage.reader.runs_foreign_code = runs_foreign_code
+        assert [stage.look(now_s) for now_s in (3, 6)] == [standing] * 2
+        facts = stage.detector.facts(key)
+        assert facts is not None
+        assert facts.program.is_trusted is not runs_foreign_code
 
 
 def test_a_respawn_under_another_name_keeps_its_verdict() -> None:

@@ -20,6 +20,7 @@ from gpupanel.detection.reading.facts import ProcessFacts
 from gpupanel.detection.reading.own_files import OwnFiles
 from gpupanel.detection.reading.proc_reader import ProcReader
 from gpupanel.detection.reading.psutil_reader import PsutilReader
+from gpupanel.detection.reading.tables import mapped_files
 from gpupanel.detection.signatures import built_in
 from gpupanel.detection.told import all_evidence
 
@@ -193,6 +194,65 @@ def test_a_copy_under_another_name_is_the_same_program(start: Start, tmp_path: P
     assert facts.content_sha256 == removed.content_sha256 == expected
     assert removed.program.name == "update"
     assert not facts.program.is_trusted
+
+
+@pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() != 0, reason="the tests' own library must not be root's"
+)
+def test_code_that_root_did_not_install_is_seen_in_root_s_program(tmp_path: Path) -> None:
+    cat = os.path.realpath(shutil.which("cat") or "")
+    plain = subprocess.Popen([cat], stdin=subprocess.PIPE)
+    library = next(path for path in mapped_by(os.getpid()) if "/libc" in path)
+    borrowed = tmp_path / "mine.so"
+    shutil.copy(library, borrowed)
+    os.chown(borrowed, 65534, 65534)
+    loaded = subprocess.Popen(
+        [cat], stdin=subprocess.PIPE, env={**os.environ, "LD_PRELOAD": str(borrowed)}
+    )
+    try:
+        while str(borrowed) not in mapped_by(loaded.pid):
+            assert loaded.poll() is None
+        reader = ProcReader(built_in())
+        assert [reader.has_foreign_code(one.pid) for one in (plain, loaded)] == [False, True]
+        assert read(loaded.pid).program.is_trusted
+        borrowed.unlink()
+        assert reader.has_foreign_code(loaded.pid)
+        shutil.copy(library, borrowed)  # root's, and another file than the one that is mapped
+        assert reader.has_foreign_code(loaded.pid)
+    finally:
+        plain.communicate()
+        loaded.communicate()
+
+
+def mapped_by(pid: int) -> set[str]:
+    return {path for path, _ in mapped_files(Path(f"/proc/{pid}/maps").read_bytes())}
+
+
+AS_THE_UNIT = (
+    *("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-ec"),
+    "mount -o remount,hidepid=2 /proc; setpriv --reuid=65534 --clear-groups sleep 100 &"
+    ' exec setpriv --bounding-set="-all,+kill,+sys_ptrace,+dac_read_search,+dac_override"'
+    ' --no-new-privs "$@" $!',
+    "sh", sys.executable, "-c",
+)  # fmt: skip
+READ = """
+import os, sys
+from gpupanel.detection.reading.proc_reader import ProcReader
+from gpupanel.detection.signatures import built_in
+reader, pid = ProcReader(built_in()), int(sys.argv[1])
+while "sleep" not in os.readlink(f"/proc/{pid}/exe"): pass
+reader.begin_look(0.0, [pid])
+facts = reader.read(pid, 0)
+print(facts.uid, facts.program.name, bool(facts.content_sha256), *facts.arguments)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root")
+def test_hidepid_hides_nothing_from_the_services_four_capabilities() -> None:
+    told = subprocess.run(
+        [*AS_THE_UNIT, READ], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert told.stdout == "65534 sleep True sleep 100\n", told.stderr
 
 
 def test_an_interpreter_is_its_script(start: Start, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.capping import UID, CappingDaemon, measured
-from tests.enforcement.miner.programs import miner
+from tests.enforcement.miner.programs import QUIET, Program, built, miner
 
 pytestmark = [
     pytest.mark.long,
@@ -56,6 +56,18 @@ def test_it_gains_nothing(daemon: CappingDaemon, name: str) -> None:
     with miner(*words, name="t-rex", uid=UID, seconds=300) as one:
         one.wait_until_at_work()
         figures = measured(name, daemon, one, PERCENT, window_s=WINDOW_S, pairs=PAIRS)
+    assert figures.efficiency_percent < PERCENT + MOST_POINTS
+
+
+def test_a_container_gains_nothing(daemon: CappingDaemon) -> None:
+    """Of the user's own: another name, root, number and user in there than out here."""
+    namespaces = "--user --map-root-user --mount --pid --ipc --uts --cgroup --fork --mount-proc"
+    image = 'mount -t tmpfs tmpfs /mnt; cp "$1" /mnt/update; shift; exec /mnt/update "$@"'
+    binary = str(built("miner", "t-rex"))
+    words = (*namespaces.split(), "--kill-child", "sh", "-ec", image, "sh", binary)
+    with Program(Path("/usr/bin/unshare"), *words, *QUIET, uid=UID, seconds=300) as one:
+        one.wait_until_at_work()
+        figures = measured("a container", daemon, one, PERCENT, window_s=WINDOW_S, pairs=PAIRS)
     assert figures.efficiency_percent < PERCENT + MOST_POINTS
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 
 import pytest
 
+from gpupanel.detection.reading.proc_files import owner
 from gpupanel.enforcement.cell import Cell, Means
 from gpupanel.enforcement.linux import process
 from gpupanel.enforcement.linux.cgroup_cell import CgroupCell
 from gpupanel.enforcement.linux.hierarchy import Hierarchy, find
+from gpupanel.enforcement.linux.process import open_process
 from gpupanel.enforcement.tree import descendants
 from tests.enforcement.conftest import (
     BUSY,
@@ -27,6 +30,43 @@ from tests.enforcement.conftest import (
 USER = 65534
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can play two users")
+
+
+TRACER = """
+import ctypes, os, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = [ctypes.c_long] * 4
+SEIZE, INTERRUPT, CONT, SIGCONT = 0x4206, 0x4207, 7, 18
+child = os.fork()
+while child == 0: pass
+print(flush=True)
+print(child, flush=True)
+input()
+traced = libc.ptrace(SEIZE, child, 0, 0) == 0
+libc.ptrace(INTERRUPT, child, 0, 0)
+end = time.monotonic() + 0.3
+while time.monotonic() < end:
+    if os.waitpid(child, os.WNOHANG | 0x40000000)[0]:
+        libc.ptrace(CONT, child, 0, SIGCONT)
+        os.kill(child, SIGCONT)
+print(traced, flush=True)
+input()
+"""
+"""Forks a child that computes, and takes it over as a debugger does; line by line as it is told."""
+
+FEW = 6
+BOMB = """
+import os, resource
+resource.setrlimit(resource.RLIMIT_NPROC, (24, 24))
+print(flush=True)
+input()
+while True:
+    try:
+        os.fork()
+    except BlockingIOError:
+        pass
+"""
+"""As many as may be, each of which starts more as soon as one ended."""
 
 
 def as_user(program: str) -> str:
@@ -90,6 +130,55 @@ def test_the_owner_can_end_it_while_it_is_held(spawn: Spawn) -> None:
     as_user(f"import os, signal; os.kill({child.pid}, signal.SIGKILL)")
     assert child.wait(5) == -9
     cell.close()
+
+
+def test_a_debugger_cannot_run_it(strong_cell: Cell, spawn: Spawn) -> None:
+    """Its parent, who is not held, may trace it whatever the machine says of strangers."""
+    tracer = spawn(TRACER, uid=USER)
+    assert tracer.stdin is not None
+    assert tracer.stdout is not None
+    child = int(tracer.stdout.readline())
+    found = process.read(child)
+    assert found is not None
+    strong_cell.add([found.key])
+    strong_cell.freeze()
+    assert stands_still([child])
+    tracer.stdin.write("\n")
+    assert tracer.stdout.readline() == "True\n"  # it may, and gains nothing
+    assert stands_still([child])
+    tracer.kill()  # which lets go of what it traced
+    tracer.wait()
+    assert stands_still([child])
+    strong_cell.thaw()
+    assert runs_on([child])
+
+
+def test_a_fork_bomb_stands_still_in_the_middle(strong_cell: Cell, spawn: Spawn) -> None:
+    uid = 59_000 + os.getpid() % 1000
+    bomb = spawn(BOMB, uid=uid)
+    strong_cell.add([key_of(bomb)])
+    assert bomb.stdin is not None
+    bomb.stdin.write("\n")
+    for _ in range(3):
+        while len(pids_of(uid)) < FEW:
+            assert runs_on([bomb.pid])
+        strong_cell.freeze()
+        assert stands_still([bomb.pid])
+        held = pids_of(uid)
+        assert stands_still(held)
+        assert {pid for pid, _ in strong_cell.members()} == set(held) == set(pids_of(uid))
+        strong_cell.thaw()
+    while left := [open_process(key) for key in strong_cell.members()]:
+        strong_cell.kill()  # as the enforcer does at each of its turns
+        for descriptor in filter(None, left):
+            assert select.select([descriptor], [], [], 5)[0]
+            os.close(descriptor)
+    assert pids_of(uid) == []
+
+
+def pids_of(uid: int) -> list[int]:
+    """Of all that live."""
+    return [one.pid for one in process.living() if owner(f"/proc/{one.pid}") == uid]
 
 
 def test_nobody_gets_back_into_a_group_of_his_own(make_group: MakeGroup, spawn: Spawn) -> None:

@@ -498,6 +498,29 @@ def test_nvml_counts_the_cells_processes_and_their_children_only(
     assert nvml.used_s(cell, 10.0) == after_s
 
 
+def test_nvml_counts_on_after_the_clock_was_set_back(library: nvml_double.NvmlDouble) -> None:
+    """Else whoever mines would run free until the clock has come so far again."""
+    now_s = [NOW_S]
+    meter = NvmlMeter([gpu("nvml", nvml_double.gpu_id(0))], clock_unix_s=lambda: now_s[0])
+    cell = Inmates({(7, 1)})
+    library.process(0, 7, GIB)
+    meter.admit([(7, 1)], whole_life=False)
+
+    def second() -> float:
+        before_s = meter.used_s(cell, 1.0)
+        for _ in range(10):
+            now_s[0] += 0.1
+            library.use(0, 7, int(now_s[0] * 1e6), 50, 0, 0, 0)
+        return meter.used_s(cell, 1.0) - before_s
+
+    used_s = [second()]
+    for back_s in (3600, 86_400):
+        now_s[0] -= back_s
+        used_s.append(second())
+    meter.close()
+    assert used_s == pytest.approx([0.5] * 3, abs=0.06)
+
+
 def test_of_a_note_that_began_before_the_admission_only_the_rest_counts(
     library: nvml_double.NvmlDouble, nvml: NvmlMeter
 ) -> None:

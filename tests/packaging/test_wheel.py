@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import gpupanel
+from gpupanel.cli.installed import compared
+from gpupanel.policy.trusted_file import Trust
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA = ("kernels", "resources")
@@ -127,6 +129,12 @@ def test_entry_points_are_declared_and_exist(installed: Path) -> None:
         )
         printed = run(sys.executable, "-I", "-c", code, installed, cwd=installed)
         assert printed.split() == [str(installed / "gpupanel" / "__main__.py"), "True"]
+
+
+def test_doctor_knows_the_files_that_pip_installed(installed: Path) -> None:
+    found = compared(distribution(installed), installed / "gpupanel", Trust(base=installed))
+    assert found.count == len(files_below(installed / "gpupanel"))
+    assert (found.changed, found.missing, found.added) == ((), (), ())
 
 
 def test_metadata_carries_licence_and_floors(installed: Path) -> None:

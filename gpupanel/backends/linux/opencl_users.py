@@ -179,6 +179,7 @@ class OpenClUsers:
                         started=who.started,
                         name=who.name,
                         user=who.user,
+                        uid=who.uid,
                         kind=ProcessKind.COMPUTE,
                         memory_used_bytes=resident_bytes,
                         utilization_percent=percent,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from gpupanel.backends.linux.proc import Identity, identity
 from gpupanel.backends.nvidia.nvml_library import INSUFFICIENT_SIZE, Library, fault_of
-from gpupanel.backends.nvidia.nvml_use import Use, UseNotes
+from gpupanel.backends.nvidia.nvml_use import AHEAD_US, Use, UseNotes
 from gpupanel.model.errors import BackendError
 from gpupanel.model.gpu import GpuInfo, ProcessKind, ProcessSample, Reading, Unavailable
 
@@ -74,12 +74,13 @@ class ProcessLists:
     ) -> None:
         self._gpu = gpu
         self._identify = identify
-        self._seen_us = int(clock_unix_s() * 1e6) - _WINDOW_US
+        self._clock_unix_s = clock_unix_s
+        self._seen_us = self._window_us()
 
     def bind(self, nvml: Library, handle: object) -> None:
         """Ask this handle from now on."""
         self._handle = handle
-        self._notes = UseNotes(nvml, handle)
+        self._notes = UseNotes(nvml, handle, self._clock_unix_s)
         self._symbols = {kind: _newest(nvml, name) for kind, name in _LISTS.items()}
 
     def pids(self) -> dict[int, tuple[ProcessKind, int]]:
@@ -166,12 +167,17 @@ class ProcessLists:
 
     def _utilization(self, pids: set[int]) -> dict[int, Mapping[str, float]] | Unavailable:
         since_us = self._seen_us
+        if since_us > self._window_us() + AHEAD_US:  # somebody has set the clock back
+            since_us = self._window_us()
         try:
             uses = self._notes.since(since_us, len(pids))
         except BackendError as fault:
             return Unavailable(str(fault))
         self._seen_us = max([since_us, *(use.time_us for use in uses)])
         return utilization_of(uses, pids, since_us)
+
+    def _window_us(self) -> int:
+        return int(self._clock_unix_s() * 1e6) - _WINDOW_US
 
 
 def _newest(nvml: Library, name: str) -> tuple[Callable[..., int] | None, str, bool]:

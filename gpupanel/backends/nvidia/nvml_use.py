@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import struct
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from gpupanel.backends.nvidia.nvml_library import INSUFFICIENT_SIZE, NOT_FOUND, Library, fault_of
@@ -28,15 +30,24 @@ class Use(NamedTuple):
     percents: tuple[int, ...]
 
 
+AHEAD_US = 10_000_000
+"""A note that is dated so far ahead was made before somebody set the clock back."""
+
+
 class UseNotes:
     """The driver's notes of one GPU; it keeps those of the last seconds."""
 
-    def __init__(self, nvml: Library, handle: object) -> None:
+    def __init__(
+        self, nvml: Library, handle: object, clock_unix_s: Callable[[], float] = time.time
+    ) -> None:
         self._handle = handle
+        self._clock_unix_s = clock_unix_s
         self._symbol = nvml.symbol(_FUNCTION)
 
     def since(self, time_us: int, expected: int = 0) -> list[Use]:
         """What was noted after ``time_us``, in the driver's order; empty while nobody works.
+
+        What is dated far ahead is left out: who took it for the newest would take nothing more.
 
         Args:
             time_us: Unix time.
@@ -61,4 +72,9 @@ class UseNotes:
         if code:
             raise fault_of(code, _FUNCTION)
         entries = _USE.iter_unpack(memory.raw[: min(held, room.value) * _USE.size])
-        return [Use(pid, time_us, tuple(percents)) for pid, time_us, *percents in entries]
+        latest_us = self._clock_unix_s() * 1e6 + AHEAD_US
+        return [
+            Use(pid, noted_us, tuple(percents))
+            for pid, noted_us, *percents in entries
+            if noted_us <= latest_us
+        ]

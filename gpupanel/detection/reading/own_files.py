@@ -1,7 +1,6 @@
 """Files that a process was told to read, opened as it would open them, and with care.
 
-Only regular ones that are its own or everybody's to read, and none on a network's drive, which may
-hang.
+Only regular ones that are its own or everybody's to read, and none on a drive that may hang.
 """
 
 from __future__ import annotations
@@ -9,12 +8,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 
+from gpupanel.backends.linux.far_drives import FarDrives
 from gpupanel.detection.arguments import options
 from gpupanel.detection.reading.facts import Config
-from gpupanel.detection.reading.proc_files import read, target
+from gpupanel.detection.reading.proc_files import target
 
-_TABLE_BYTES, _TEXT_BYTES = 2**22, 65_536
+_TEXT_BYTES = 65_536
 _MOST_CONFIGS = 6
 _MOST_BESIDE = 4096
 
@@ -22,7 +23,6 @@ _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 """A pipe in a file's place must not hold us until somebody writes to it."""
 
 _CONFIG_SUFFIXES = (".json", ".txt", ".ini", ".conf", ".cfg", ".toml", ".yaml", ".yml")
-_NETWORK_DRIVES = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "fuse.sshfs"})
 
 _State = tuple[int, int, int]
 
@@ -31,21 +31,21 @@ class OwnFiles:
     """Reads files through the root and the folder of the process that they belong to."""
 
     def __init__(self, root: str) -> None:
-        self._root = root
-        self._network_drives: tuple[str, ...] = ()
+        self._far = FarDrives(Path(root))
         self._beside: dict[_State, tuple[str, ...]] = {}
 
     def begin_look(self) -> None:
-        """See which drives are a network's now."""
-        mounts = read(f"{self._root}/self/mounts", _TABLE_BYTES).decode("utf-8", "replace")
-        fields = (line.split(" ") for line in mounts.splitlines())
-        self._network_drives = tuple(
-            f"{one[1]}/" for one in fields if len(one) > 2 and one[2] in _NETWORK_DRIVES
-        )
+        """Drives may have come and gone."""
+        self._far.look_again()
 
-    def is_far(self, path: str) -> bool:
-        """Whether asking for it may hang."""
-        return path.startswith(self._network_drives)
+    def is_far(self, folder: str, path: str) -> bool:
+        """Whether asking for what the process of ``folder`` calls ``path`` may hang."""
+        return self._far.has(folder.rpartition("/")[2], path)
+
+    def leads_far(self, folder: str, name: str) -> bool:
+        """The same of what it calls ``name`` itself, which may be a link."""
+        path = name if name.startswith("/") else f"{target(f'{folder}/cwd')}/{name}"
+        return self._far.on_the_way(folder.rpartition("/")[2], path)
 
     def configs(
         self, folder: str, uid: int, arguments: Sequence[str], wanted: Collection[str]
@@ -67,8 +67,7 @@ class OwnFiles:
 
     def text(self, folder: str, name: str, uid: int) -> str:
         """Of what the process whose ``folder`` it is calls ``name``; empty for all else."""
-        where = name if name.startswith("/") else f"{target(f'{folder}/cwd')}/"
-        if "\0" in name or self.is_far(where):
+        if "\0" in name or self.leads_far(folder, name):
             return ""
         try:
             descriptor = os.open(inside(folder, name), os.O_RDONLY | _NO_WAIT)
@@ -87,7 +86,7 @@ class OwnFiles:
 
     def _beside_it(self, folder: str, wanted: Collection[str]) -> tuple[str, ...]:
         """Looked for anew only where something was put into the folder or taken out of it."""
-        if self.is_far(f"{target(f'{folder}/cwd')}/"):
+        if self.is_far(folder, f"{target(f'{folder}/cwd')}/"):
             return ()
         try:
             found = os.stat(f"{folder}/cwd")

@@ -16,7 +16,14 @@ from gpupanel.detection.reading.own_files import OwnFiles, inside
 from gpupanel.detection.reading.proc_files import descriptors, links, owner, read, status, target
 from gpupanel.detection.reading.rates import bytes_of
 from gpupanel.detection.reading.relatives import Relatives
-from gpupanel.detection.reading.tables import Socket, mapped_names, socket_inode, sockets, words
+from gpupanel.detection.reading.tables import (
+    Socket,
+    mapped_files,
+    mapped_names,
+    socket_inode,
+    sockets,
+    words,
+)
 from gpupanel.detection.signatures import Signatures
 from gpupanel.policy.trusted_file import safe_identity
 
@@ -100,7 +107,7 @@ class ProcReader:
         if kept is None or kept.started != about.started:
             kept = self._processes[pid] = _Known(about.started)
         arguments = words(read(f"{folder}/cmdline", _COMMAND_BYTES))
-        program, script = self._program(f"{folder}/exe"), self._script(folder, arguments)
+        program, script = self._program(folder), self._script(folder, arguments)
         return ProcessFacts(
             pid, about.started, about.name, program, script, arguments,
             self._relatives.launchers(about.parent, uid, (script or program).name),
@@ -148,9 +155,24 @@ class ProcReader:
         named = (os.fsdecode(pair).partition("=") for pair in pairs if b"=" in pair)
         return {name: value for name, _, value in named} or None
 
-    def _program(self, link: str) -> Program:
+    def has_foreign_code(self, pid: int) -> bool:
+        """Whether it runs code from a file that root did not install, a removed one too.
+
+        Code that was written into its memory (by a debugger, by itself) is not seen.
+        """
+        folder = f"{self._root}/{pid}"
+        files = mapped_files(read(f"{folder}/maps", _MAPS_BYTES))
+        return not files or any(self._is_foreign(folder, *one) for one in files)
+
+    def _is_foreign(self, folder: str, path: str, inode: int) -> bool:
+        """By inode: of some file systems, this table and ``stat`` tell different devices."""
+        found = None if self._files.is_far(folder, path) else safe_identity(Path(path))
+        return found is None or found[1] != inode
+
+    def _program(self, folder: str) -> Program:
+        link = f"{folder}/exe"
         path = target(link)
-        if not path or self._files.is_far(path):
+        if not path or self._files.is_far(folder, path):
             return Program(path)
         content = self._contents.of(link)
         return self._described(path, content)
@@ -169,7 +191,7 @@ class ProcReader:
         if os.path.basename(target(f"{folder}/exe")) not in self.known.interpreters:
             return None
         for word in arguments[1:]:
-            if word.startswith("-") or "\0" in word or self._files.is_far(word):
+            if word.startswith("-") or "\0" in word or self._files.leads_far(folder, word):
                 continue
             content = self._contents.of(inside(folder, word))
             if content is not None:

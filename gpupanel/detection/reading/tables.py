@@ -20,7 +20,9 @@ _ROW = re.compile(
     re.MULTILINE,
 )
 _SOCKET = re.compile(r"socket:\[([0-9]{1,20})\]")
-_MAPPED = re.compile(rb"^[0-9a-f]+-[0-9a-f]+ ..x. [0-9a-f]+ [^ ]+ [0-9]+ +(/[^\n]*)$", re.MULTILINE)
+_MAPPED = re.compile(
+    rb"^[0-9a-f]+-[0-9a-f]+ ..x. [0-9a-f]+ [^ ]+ ([0-9]{1,20}) +(/[^\n]*)$", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,14 @@ def socket_inode(link: str) -> int | None:
 
 def mapped_names(table: bytes) -> frozenset[str]:
     """Names of the libraries in ``/proc/PID/maps``: of files that are mapped to be executed."""
-    paths = (match.decode("utf-8", "replace") for match in _MAPPED.findall(table))
+    paths = (path for path, _ in mapped_files(table))
     return frozenset(path.removesuffix(" (deleted)").rpartition("/")[2] for path in paths)
+
+
+def mapped_files(table: bytes) -> set[tuple[str, int]]:
+    """Path and inode of each of those files; of one that was removed, the path says so."""
+    found = _MAPPED.findall(table)
+    return {(path.decode("utf-8", "replace"), int(inode)) for inode, path in found}
 
 
 def words(table: bytes) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from gpupanel.backends.nvidia.nvml_library import Library
-from gpupanel.backends.nvidia.nvml_use import Use, UseNotes
+from gpupanel.backends.nvidia.nvml_use import AHEAD_US, Use, UseNotes
 from gpupanel.enforcement.cell import Cell, ProcessKey
 from gpupanel.model.errors import BackendError, HoldFailed
 from gpupanel.model.gpu import GpuInfo
@@ -64,8 +64,8 @@ class NvmlMeter:
         try:
             self._nvml.start()
             self._logs = [
-                _Log(UseNotes(self._nvml, self._nvml.ask("nvmlDeviceGetHandleByUUID", gpu.id)),
-                     self._now_us())
+                _Log(UseNotes(self._nvml, self._nvml.ask("nvmlDeviceGetHandleByUUID", gpu.id),
+                              clock_unix_s), self._now_us())
                 for gpu in gpus
             ]  # fmt: skip
         except BackendError as error:
@@ -90,6 +90,7 @@ class NvmlMeter:
         for pid in tuple(self._since_us):
             if now_s - self._lived_s.setdefault(pid, now_s) > _LATE_S:
                 del self._since_us[pid], self._lived_s[pid]
+        self._follow_the_clock()
         for log in self._logs:
             log.read(self._since_us)
         return sum(log.used_s for log in self._logs)
@@ -97,6 +98,15 @@ class NvmlMeter:
     def close(self) -> None:
         """See ``Meter.close``."""
         self._nvml.stop()
+
+    def _follow_the_clock(self) -> None:
+        """If it was set back, notes from now on would be older than those that were read."""
+        now_us = self._now_us()
+        for log in self._logs:
+            if log.seen_us > now_us + AHEAD_US:
+                log.seen_us = now_us
+                log.last_us.clear()
+                self._since_us = {pid: min(us, now_us) for pid, us in self._since_us.items()}
 
     def _now_us(self) -> float:
         return self._clock_unix_s() * 1e6
