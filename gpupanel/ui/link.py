@@ -15,7 +15,7 @@ from typing import Any
 from PySide6.QtCore import QElapsedTimer, QObject, QTimer, Signal
 
 from gpupanel import children
-from gpupanel.ipc import protocol, reach
+from gpupanel.ipc import protocol
 from gpupanel.ipc.transport import Endpoint, Service
 from gpupanel.model.errors import ProtocolError
 from gpupanel.model.gpu import GpuInfo, ProcessSample, Snapshot
@@ -141,7 +141,7 @@ class Link(QObject):
 
     def _try_service(self) -> None:
         """Greet a service, if there seems to be one; an agent goes on until it answers."""
-        addresses = reach.addresses(self._service) if self._service is not None else []
+        addresses = _addresses(self._service) if self._service is not None else []
         if addresses and self._service is not None:
             self._candidate = ServiceWire(self._service, addresses[0], self._listener, self)
             self._look.start()
@@ -346,3 +346,9 @@ class Link(QObject):
     def _enter(self, state: LinkState, reason: str) -> None:
         self.state, self.reason = state, reason
         self.state_changed.emit()
+
+
+def _addresses(service: Service) -> list[tuple[Endpoint, str]]:
+    from gpupanel.ipc import reach  # after the first frame
+
+    return reach.addresses(service)

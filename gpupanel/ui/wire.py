@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, QProcess
 
-from gpupanel.ipc import protocol, reach
+from gpupanel.ipc import protocol
 from gpupanel.ipc.transport import Endpoint, Service
 from gpupanel.model.errors import ProtocolError, ServiceUnreachable
 
@@ -231,6 +231,8 @@ class ServiceWire(Wire):
         return made
 
     def _connected(self) -> None:
+        from gpupanel.ipc import reach  # after the first frame
+
         self._is_connected = True
         try:
             reach.check(int(self._socket.socketDescriptor()), self._service)
