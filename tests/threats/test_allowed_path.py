@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from gpupanel.service.mining.enforcing import Enforcing
 
 from gpupanel.detection.reading.proc_reader import ProcReader
 from gpupanel.detection.signatures import built_in
@@ -21,6 +20,7 @@ from gpupanel.model.verdict import ProcessClass, Standing, Verdict
 from gpupanel.policy.claims import Claim, Level, Scope
 from gpupanel.policy.offender import Treatment
 from gpupanel.policy.resolve import EffectivePolicy, PolicyState, resolve
+from gpupanel.service.mining.enforcing import Enforcing
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32" or os.geteuid() != 0, reason="only root can play another user"
