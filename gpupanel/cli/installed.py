@@ -96,9 +96,9 @@ def _below(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _loose(folder: Path, paths: Iterable[Path], trust: Trust) -> Iterator[Path]:
-    if sys.platform != "win32" and os.stat(folder).st_uid == trust.uid:
-        yield from (path for path in paths if safe_identity(path, trust) is None)
+def _loose(folder: Path, paths: Iterable[Path], trust: Trust) -> list[Path]:
+    is_ours = sys.platform != "win32" and os.stat(folder).st_uid == trust.uid
+    return [path for path in paths if is_ours and safe_identity(path, trust) is None]
 
 
 def _names(paths: Iterable[Path]) -> tuple[str, ...]:

@@ -90,6 +90,11 @@ class Enforcer:
         self._thread = threading.Thread(target=self._run, name="enforcement")
         self._thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still takes its turns; when it does not, nobody is held."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """Let everybody go; returns when that is done."""
         with self._turn:

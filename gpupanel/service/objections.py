@@ -19,18 +19,27 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class Objections:
     """What the user said, in one file of the user's state.
 
-    Attributes:
-        programs: SHA-256 of each, in hexadecimal.
-        problem: Why the file could not be read; empty while all is well.
+    A command's agent may write it while the window's holds: it is read again when it is another.
     """
 
     def __init__(self, path: Path | None) -> None:
         """``path`` is None where nothing is remembered."""
         self._path = path
-        self.programs: frozenset[str] = frozenset()
-        self.problem = ""
-        if path is not None:
-            self._read(path)
+        self._seen: tuple[int, int, int] | None = None
+        self._programs: frozenset[str] = frozenset()
+        self._problem = ""
+
+    @property
+    def programs(self) -> frozenset[str]:
+        """SHA-256 of each, in hexadecimal."""
+        self._look()
+        return self._programs
+
+    @property
+    def problem(self) -> str:
+        """Why the file could not be read; empty while all is well."""
+        self._look()
+        return self._problem
 
     def add(self, content_sha256: str) -> None:
         """Remember one more, also after this daemon ended.
@@ -51,15 +60,22 @@ class Objections:
             replace_file(self._path, text.encode())
         except OSError as reason:
             raise ObjectionRefused(f"{self._path} cannot be written: {reason}") from None
-        self.programs = programs
+
+    def _look(self) -> None:
+        if self._path is None:
+            return
+        seen = _signature(self._path)
+        if seen != self._seen:
+            self._seen, self._programs, self._problem = seen, frozenset(), ""
+            self._read(self._path)
 
     def _read(self, path: Path) -> None:
         try:
-            self.programs = _programs(plain_read(path, _FILE_BYTES))
+            self._programs = _programs(plain_read(path, _FILE_BYTES))
         except FileNotFoundError:
             return
         except (PolicyInvalid, ValueError, TypeError, KeyError, RecursionError):
-            self.problem = f"{path} is damaged, so nothing in it counts: remove it"
+            self._problem = f"{path} is damaged, so nothing in it counts: remove it"
 
 
 class Objectors:
@@ -111,6 +127,15 @@ class Objectors:
             said = Objections(self._directory / f"{uid}.json")
         said.add(content_sha256)
         self._known[uid] = said
+
+
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    """Another one when the file is another; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _programs(text: bytes) -> frozenset[str]:

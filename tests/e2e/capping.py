@@ -145,7 +145,7 @@ def measured(
     uncapped, capped = [rate_per_s(program, window_s / 2)], []
     for _ in range(pairs):
         daemon.set_cap(percent)
-        daemon.wait_until(lambda holds: any(_is_steady(one, percent) for one in holds))
+        daemon.wait_until(lambda holds: any(is_steady(one, percent) for one in holds))
         capped += [rate_per_s(program, window_s / parts) for _ in range(parts)]
         daemon.set_cap(100)
         daemon.wait_until(lambda holds: not holds)
@@ -155,7 +155,7 @@ def measured(
     return figures
 
 
-def _is_steady(hold: dict[str, Any], percent: int) -> bool:
+def is_steady(hold: dict[str, Any], percent: int) -> bool:
     """It acts: what its processes do uncapped is known."""
     is_learning = "uncapped" in hold["efficiency_unavailable"] or not hold["means"]
     return hold["cap_percent"] == percent and not is_learning

@@ -229,3 +229,15 @@ def test_a_real_worker_is_known_for_what_it_is() -> None:
         worker.communicate()
     assert judged.verdict is not None
     assert (judged.verdict.standing, judged.verdict.posterior) == (Standing.OWN, 1.0)
+
+
+def test_what_another_agent_of_the_user_writes_counts_at_the_next_look(tmp_path: Path) -> None:
+    file = tmp_path / "not_mining.json"
+    windows, commands = Objections(file), Objections(file)
+    assert windows.programs == frozenset()
+    commands.add("a" * 64)
+    assert windows.programs == {"a" * 64}
+    windows.add("b" * 64)
+    assert commands.programs == {"a" * 64, "b" * 64}
+    file.unlink()
+    assert windows.programs == commands.programs == frozenset()

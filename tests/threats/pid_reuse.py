@@ -66,7 +66,7 @@ def after_the_hold(cell: Cell, child: subprocess.Popen[str]) -> subprocess.Popen
 
 def in_the_middle(cell: Cell, child: subprocess.Popen[str]) -> subprocess.Popen[str]:
     """After the cell made sure who it is, and before the kernel moves that number."""
-    strangers = []
+    strangers: list[subprocess.Popen[str]] = []
     move = Hierarchy.move
 
     def late(self: Hierarchy, pid: int, group: str) -> bool:

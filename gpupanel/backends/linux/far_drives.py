@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gpupanel.backends.linux.proc import PROC
+from gpupanel.policy.sources import own_uid
 
 _NETWORK = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "lustre",
@@ -103,4 +104,4 @@ def _is_far(kind: str, options: str) -> bool:
     if kind in _NETWORK:
         return True
     server = _SERVER.search(options) if kind.split(".")[0] == "fuse" else None
-    return server is not None and int(server[1]) != os.geteuid()
+    return server is not None and int(server[1]) != own_uid()

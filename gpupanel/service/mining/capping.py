@@ -78,7 +78,14 @@ class Capping:
     def problems(self) -> tuple[str, ...]:
         """What does not work of it, for a person."""
         log = self._verdict_log.problem if self._verdict_log else ""
-        found = (self._judging.objectors.problem, log, self._fault, self._chronicle.problem)
+        is_dead = self._holding is not None and not self._holding.enforcer.is_alive
+        ended = "the thread that holds has ended: start gpupanel again" if is_dead else ""
+        found = (
+            self._judging.objectors.problem,
+            log,
+            ended or self._fault,
+            self._chronicle.problem,
+        )
         return tuple(one for one in found if one)
 
     @property
