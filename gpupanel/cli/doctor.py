@@ -243,7 +243,7 @@ def history_finding(path: Path) -> Finding:
 def package_finding(found: Installed) -> Finding:
     """Whether these are the files that were installed, and whose they are."""
     if not found.count:
-        text = f"{found.folder} is a checkout: there is no list to compare its files with"
+        text = f"{found.folder}: no list of files came with it to compare, as in a checkout"
         return Finding("package", Level.OK, text)
     for names, what in (
         (found.changed, "not what was installed"),
