@@ -73,7 +73,10 @@ def test_a_container_gains_nothing(daemon: CappingDaemon) -> None:
 
 def test_real_time_priority_gains_nothing(daemon: CappingDaemon) -> None:
     before = resource.getrlimit(resource.RLIMIT_RTPRIO)
-    resource.setrlimit(resource.RLIMIT_RTPRIO, (1, 1))
+    try:
+        resource.setrlimit(resource.RLIMIT_RTPRIO, (1, 1))
+    except ValueError:
+        pytest.skip("nobody may raise the bound of real-time priorities here (CAP_SYS_RESOURCE)")
     try:
         one = miner("--fifo", "--pulse", "800", "200", name="t-rex", uid=UID, seconds=120)
     finally:
