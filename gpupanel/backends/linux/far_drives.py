@@ -21,7 +21,6 @@ _NETWORK = frozenset(
 _SERVER = re.compile(r"(?:^|,)user_id=([0-9]+)")
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 _TABLE_BYTES = 2**22
-_MOST_VIEWS = 256
 _MOST_STEPS = 512
 """Of a path with all its links; a longer one is a circle, or meant to hold us up."""
 
@@ -30,15 +29,17 @@ _View = tuple[str, str]
 
 
 class FarDrives:
-    """Reads each table of mounts once between two calls of ``look_again``."""
+    """Looks once at each process, and at what it can see, between two calls of ``look_again``."""
 
     def __init__(self, root: Path = PROC) -> None:
         self._root = str(root)
         self._of_view: dict[_View, tuple[str, ...]] = {}
+        self._of_process: dict[int | str, tuple[str, ...]] = {}
 
     def look_again(self) -> None:
-        """Drives may have come and gone."""
+        """Drives may have come and gone, and processes too."""
         self._of_view.clear()
+        self._of_process.clear()
 
     def has(self, pid: int | str, path: str) -> bool:
         """Whether asking for what process ``pid`` calls ``path`` may hang; links are not followed.
@@ -46,10 +47,12 @@ class FarDrives:
         What the links of ``/proc`` say is a path of ours where we can reach it, else of the
         process: both tables count.
         """
-        return path.startswith((*self._drives("self"), *self._drives(pid)))
+        return path.startswith(self._drives(pid))
 
     def on_the_way(self, pid: int | str, path: str) -> bool:
         """As ``has``, of a path that the process wrote: every link on the way is looked at."""
+        if not self._drives(pid):
+            return False
         todo, done = path.split("/")[::-1], ""
         for _ in range(_MOST_STEPS):
             if not todo:
@@ -67,14 +70,19 @@ class FarDrives:
         return True
 
     def _drives(self, pid: int | str) -> tuple[str, ...]:
+        """Ours, and those of the process."""
+        found = self._of_process.get(pid)
+        if found is None:
+            found = self._of_process[pid] = tuple({*self._seen_by("self"), *self._seen_by(pid)})
+        return found
+
+    def _seen_by(self, pid: int | str) -> tuple[str, ...]:
         folder = f"{self._root}/{pid}"
         try:
             view = os.readlink(f"{folder}/ns/mnt"), os.readlink(f"{folder}/root")
         except OSError:
             return ()  # it has ended, or we may not look into it at all
         if view not in self._of_view:
-            if len(self._of_view) >= _MOST_VIEWS:
-                self._of_view.clear()
             self._of_view[view] = _far_of(f"{folder}/mounts")
         return self._of_view[view]
 
