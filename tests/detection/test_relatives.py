@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
 import socket
 import subprocess
 import sys
@@ -126,7 +127,7 @@ def test_the_line_of_a_shells_script_that_starts_the_program_counts(
     (tmp_path / "work.py").write_text(WAIT)
     script.write_text(
         f"#!/bin/bash\n# work.py --algo commented\nother --algo ethash\n"
-        f"nohup {sys.executable} work.py\nexec true  # never\n"
+        f"nohup {shlex.quote(sys.executable)} work.py\nexec true  # never\n"
         f"{program} work.py --algo kawpow \\\n -u x\n"
     )
     shell = start(["bash", str(script)], "/bin/bash")
