@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpupanel.backends.linux.far_drives import FarDrives
+from gpupanel.backends.linux.proc import name_and_started
 from gpupanel.enforcement.cell import ProcessKey
 
 _YOUNG_S = 1.0
@@ -24,8 +25,6 @@ _ALL_S = 1.0
 
 _LARGEST_BYTES = 64 * 2**20
 _ARGUMENTS_BYTES = 32_768
-_STARTED_FIELD = 22 - 3
-"""Of ``/proc/PID/stat``, counted from the first field after the name."""
 
 _File = tuple[int, int]
 """Device and inode."""
@@ -89,19 +88,11 @@ class Kin:
     def alike(self, likenesses: Collection[Likeness], pids: Iterable[int]) -> set[ProcessKey]:
         """Those of ``pids`` that run one of these programs."""
         return {
-            key
+            (pid, found[1])
             for pid in pids
             if any(self._is_alike(one, pid) for one in likenesses)
-            and (key := self.key(pid)) is not None
+            and (found := name_and_started(f"{self._root}/{pid}")) is not None
         }
-
-    def key(self, pid: int) -> ProcessKey | None:
-        """The process that has the pid now; None where there is none."""
-        try:
-            with open(f"{self._root}/{pid}/stat", "rb") as file:
-                return pid, int(file.read().rpartition(b")")[2].split()[_STARTED_FIELD])
-        except (OSError, ValueError, IndexError):
-            return None
 
     def _is_alike(self, likeness: Likeness, pid: int) -> bool:
         program = self._program(pid)

@@ -13,7 +13,7 @@ from typing import Protocol
 from gpupanel.enforcement.cell import ProcessKey
 
 
-class Kin(Protocol):
+class Born(Protocol):
     """A process that knows its parent."""
 
     @property
@@ -29,13 +29,13 @@ class Kin(Protocol):
         """On the system's clock."""
 
 
-def descendants(roots: Collection[ProcessKey], living: Iterable[Kin]) -> frozenset[ProcessKey]:
+def descendants(roots: Collection[ProcessKey], living: Iterable[Born]) -> frozenset[ProcessKey]:
     """Those of ``roots`` that live, and all their children, and theirs.
 
     Who is older than its parent is not its child: Windows keeps the number of a parent that ended,
     and gives it to somebody else.
     """
-    children: dict[int, list[Kin]] = defaultdict(list)
+    children: dict[int, list[Born]] = defaultdict(list)
     front: list[ProcessKey] = []
     wanted = frozenset(roots)
     for one in living:

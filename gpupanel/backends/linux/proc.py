@@ -94,7 +94,7 @@ if sys.platform != "win32":
 
 def _identity_from_proc(pid: int, proc_root: Path) -> Identity | None:
     folder = f"{proc_root}/{pid}"
-    stat = _name_and_started(folder)
+    stat = name_and_started(folder)
     if stat is None:
         return None
     comm, started_ticks = stat
@@ -106,7 +106,11 @@ def _identity_from_proc(pid: int, proc_root: Path) -> Identity | None:
     return Identity(started_ticks, _whole_name(folder, comm), _user_name(uid), uid)
 
 
-def _name_and_started(folder: str) -> tuple[str, int] | None:
+def name_and_started(folder: str) -> tuple[str, int] | None:
+    """What the kernel calls the process of ``/proc/PID``, and its start in clock ticks since boot.
+
+    None where there is none.
+    """
     try:
         before, _, after = read_text(f"{folder}/stat").rpartition(")")
         return before.partition("(")[2], int(after.split()[_STARTED_FIELD])

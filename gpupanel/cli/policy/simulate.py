@@ -41,7 +41,10 @@ def run(file: Path, verdicts: Path | None, *, as_json: bool) -> int:
 def _kept() -> list[Path]:
     """What the service wrote, else what the user's agent did; older before newer."""
     for files in (paths.machine_verdicts_files(), paths.user_verdicts_files()):
-        found = [path for path in files if path.exists()]
+        try:
+            found = [path for path in files if path.exists()]
+        except PermissionError:
+            raise PermissionError(f"only root may read {files[-1]}: run it as root") from None
         if found:
             print(f"replaying {found[-1]}", file=sys.stderr)
             return found
